@@ -1,0 +1,1 @@
+"""Where calls run: the ports (`base`) and what stands behind them."""

@@ -1,0 +1,316 @@
+"""One local worker: a fresh interpreter, a socket to it, and its end noticed at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from lambdafutures._wire import frames, memory_file
+from lambdafutures._wire.frames import Frame, FrameReader
+from lambdafutures._wire.journal import Journal
+from lambdafutures._wire.payload import Payload, SessionHead
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from lambdafutures._wire.codec import Buffer
+
+# Functions that the worker is known to have; fewer than it keeps, so that a miss is rare.
+KNOWN_FUNCTIONS = 256
+# Writing more than this would hold up the loop for about a millisecond; a thread does it.
+WRITE_ON_LOOP_BYTES = 1024 * 1024
+# Where the end of a process cannot be watched (macOS), look this often once its socket closed.
+EXIT_POLL_S = 0.01
+CRASH_BYTES = 8 * 1024
+
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+_START = (
+    "import sys; sys.path.insert(0, {root!r}); "
+    "from lambdafutures._worker.runner import main; main({socket}, {journal}, {crash}, {parent})"
+)
+
+
+class WorkerOwner(Protocol):
+    """What a worker reports to."""
+
+    def on_frame(self, worker: WorkerProcess, frame: Frame) -> None:
+        """Take a message of the worker's."""
+
+    def on_exit(self, worker: WorkerProcess) -> None:
+        """Take note that the worker has ended; all its messages have been handed over."""
+
+
+NotSent: TypeAlias = "Callable[[WorkerProcess, Payload, OSError], None]"
+
+
+class WorkerProcess:
+    """Start an interpreter that serves one session, and talk to it.
+
+    Args:
+        session: What to tell it first.
+
+    Raises:
+        OSError: If no process can be started.
+    """
+
+    def __init__(self, session: SessionHead) -> None:
+        self.payload: Payload | None = None
+        self.chunks_sent = 0
+        self.is_retired = False
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._outgoing: deque[tuple[Sequence[Buffer], int | None]] = deque()
+        self._reader = FrameReader()
+        self._exited = False
+        self._pidfd: int | None = None
+        self.journal = Journal()
+        self._crash = memory_file.create()
+        self._socket, theirs = socket.socketpair()
+        try:
+            self._process = _start(theirs.fileno(), self.journal.handle, self._crash)
+            self._write(frames.HELLO, *session.encode())
+        except BaseException:
+            self._socket.close()
+            self.journal.close()
+            os.close(self._crash)
+            raise
+        finally:
+            theirs.close()
+        self._socket.setblocking(False)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def open(self, loop: asyncio.AbstractEventLoop, owner: WorkerOwner) -> None:
+        """Begin to report.
+
+        Args:
+            loop: Where to.
+            owner: To whom.
+        """
+        self._loop = loop
+        self._owner = owner
+        loop.add_reader(self._socket, self._on_readable)
+        if hasattr(os, "pidfd_open"):
+            self._pidfd = os.pidfd_open(self.pid)
+            loop.add_reader(self._pidfd, self._on_end)
+
+    # ---------------------------------------------------------------- towards the worker
+
+    def send(self, payload: Payload, on_error: NotSent) -> None:
+        """Hand over a payload; the worker must be free.
+
+        Args:
+            payload: What to run.
+            on_error: Called if it cannot be handed over for want of room.
+        """
+        self.payload = payload
+        self.chunks_sent += 1
+        with_function = payload.function not in self._known
+        if with_function:
+            self._known[payload.function] = None
+            if len(self._known) > KNOWN_FUNCTIONS:
+                self._known.popitem(last=False)
+        parts: list[Buffer] = list(payload.arguments)
+        if with_function:
+            parts[:0] = payload.function_parts
+        head = payload.encode_head(with_function=with_function)
+        if payload.nbytes > WRITE_ON_LOOP_BYTES and frames.is_large(parts):
+            self._send_from_thread(payload, head, parts, on_error)
+            return
+        try:
+            self._write(frames.CHUNK, head, parts)
+        except OSError as error:
+            self._not_sent(payload, error, on_error)
+
+    def forget(self, function: str) -> None:
+        """Take note that the worker does not have a function any more.
+
+        Args:
+            function: Its SHA-256.
+        """
+        self._known.pop(function, None)
+
+    def _send_from_thread(
+        self,
+        payload: Payload,
+        head: bytes,
+        parts: Sequence[Buffer],
+        on_error: NotSent,
+    ) -> None:
+        writing = self._loop.run_in_executor(None, memory_file.write_parts, parts)
+
+        def written(done: asyncio.Future[int]) -> None:
+            error = done.exception()
+            if isinstance(error, OSError):
+                self._not_sent(payload, error, on_error)
+            elif self._exited:
+                os.close(done.result())
+            else:
+                pieces = frames.encode(frames.CHUNK, head, parts, in_file=True)
+                self._push(pieces, done.result())
+
+        writing.add_done_callback(written)
+
+    def _not_sent(
+        self, payload: Payload, error: OSError, on_error: NotSent
+    ) -> None:
+        if self.payload is payload:
+            self.forget(payload.function)
+            on_error(self, payload, error)
+
+    def retire(self) -> None:
+        """Tell the worker to leave once it has done what it has."""
+        self.is_retired = True
+        self._write(frames.LEAVE, b"")
+
+    def kill(self) -> None:
+        """End the worker and the processes that it started, at once."""
+        if self._process.returncode is None:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):  # macOS: EPERM for one that is ending
+                self._process.kill()
+
+    def _write(self, kind: int, head: bytes, parts: Sequence[Buffer] = ()) -> None:
+        handle = memory_file.write_parts(parts) if frames.is_large(parts) else None
+        self._push(frames.encode(kind, head, parts, in_file=handle is not None), handle)
+
+    def _push(self, pieces: Sequence[Buffer], handle: int | None) -> None:
+        self._outgoing.append((pieces, handle))
+        if len(self._outgoing) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            pieces, handle = self._outgoing[0]
+            try:
+                rest = frames.send(self._socket, pieces, handle)
+            except BlockingIOError:
+                self._loop.add_writer(self._socket, self._on_writable)
+                return
+            except OSError:
+                rest = []  # it has ended, which its owner is about to be told
+            if handle is not None:
+                os.close(handle)
+            if rest:
+                self._outgoing[0] = (rest, None)
+            else:
+                self._outgoing.popleft()
+
+    def _on_writable(self) -> None:
+        self._loop.remove_writer(self._socket)
+        self._flush()
+
+    # ---------------------------------------------------------------- from the worker
+
+    def _on_readable(self) -> None:
+        if not self._receive():
+            self._loop.remove_reader(self._socket)
+            if not self.is_retired:
+                self.kill()  # without its socket it is of no use, should it live on
+            if self._pidfd is None:
+                self._on_end()
+
+    def _receive(self) -> bool:
+        """Hand over what has arrived; return False at the end of the stream."""
+        try:
+            data, handles = frames.receive(self._socket)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        self._reader.feed(data, handles)
+        for frame in self._reader.frames():
+            self._owner.on_frame(self, frame)
+        return True
+
+    def _on_end(self) -> None:
+        if self._exited:
+            return
+        if self._process.poll() is None:
+            self._loop.call_later(EXIT_POLL_S, self._on_end)
+            return
+        while self._drain():
+            pass
+        self._exited = True
+        self._release()
+        self._owner.on_exit(self)
+
+    def _drain(self) -> bool:
+        """Hand over what the worker wrote before it ended; a child of it may hold the socket open."""
+        try:
+            data, handles = frames.receive(self._socket)
+        except OSError:
+            return False
+        self._reader.feed(data, handles)
+        for frame in self._reader.frames():
+            self._owner.on_frame(self, frame)
+        return bool(data)
+
+    def _release(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        self._socket.close()
+        self._reader.close()
+        for _, handle in self._outgoing:
+            if handle is not None:
+                os.close(handle)
+        self._outgoing.clear()
+
+    def how_it_ended(self) -> str:
+        """Say in words how the process ended, and where it was if a signal of its own ended it."""
+        status = self._process.returncode
+        if status is None:
+            return "is still alive"
+        if status >= 0:
+            how = f"exited with status {status}"
+        else:
+            try:
+                how = f"was killed by {signal.Signals(-status).name}"
+            except ValueError:
+                how = f"was killed by signal {-status}"
+        stack = os.pread(self._crash, CRASH_BYTES, 0).decode("utf-8", "replace").strip()
+        return f"{how}; it was here:\n{stack}\n" if stack else how
+
+    def dispose(self) -> None:
+        """Release what was kept to tell of the end."""
+        self.journal.close()
+        os.close(self._crash)
+
+    def resident_bytes(self) -> int | None:
+        """Return the resident memory now, in bytes, or None where the system does not tell."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as statm:
+                return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+        except (OSError, IndexError):
+            return None
+
+
+def _start(theirs: int, journal: int, crash: int) -> subprocess.Popen[bytes]:
+    code = _START.format(
+        root=_PACKAGE_ROOT, socket=theirs, journal=journal, crash=crash, parent=os.getpid()
+    )
+    # Private, but what multiprocessing uses to give -W, -X, -O and the like to its children.
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return subprocess.Popen(
+        [sys.executable, *flags, "-c", code],
+        stdin=subprocess.DEVNULL,
+        pass_fds=(theirs, journal, crash),
+        # A group of its own: Ctrl-C in the terminal is the client's to handle, and what user code
+        # started ends with the worker.
+        process_group=0,
+    )

@@ -1,0 +1,163 @@
+"""The nouns of the engine: function, chunk, work and attempt. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from lambdafutures.futures import ChunkFuture, Ending, LambdaFuture
+
+if TYPE_CHECKING:
+    from lambdafutures._wire.codec import Buffer
+
+Ranges: TypeAlias = list[tuple[int, int]]
+"""Calls of a chunk as `(first, count)`, in order."""
+
+
+class Function:
+    """A function's blob.
+
+    Args:
+        sha256: Its hash, in hexadecimal: its name.
+        parts: The pickle stream and its buffers.
+    """
+
+    __slots__ = ("parts", "sha256")
+
+    def __init__(self, sha256: str, parts: Sequence[Buffer]) -> None:
+        self.sha256 = sha256
+        self.parts = parts
+
+
+class Chunk:
+    """Consecutive calls of one job that travel together.
+
+    Args:
+        number: Its number in the session.
+        count: How many calls it has.
+        function: What they call.
+        arguments: Parts of the pickled list of their arguments.
+        has_kwargs: Each item is `(args, kwargs)` rather than `args`.
+        future: What waits for their endings.
+        submitted_s: When it was submitted, in seconds since the epoch.
+    """
+
+    __slots__ = (
+        "arguments",
+        "attempts",
+        "count",
+        "endings",
+        "function",
+        "future",
+        "has_kwargs",
+        "number",
+        "open_calls",
+        "sent",
+        "submitted_s",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        count: int,
+        function: Function,
+        arguments: Sequence[Buffer],
+        has_kwargs: bool,
+        future: LambdaFuture[object] | ChunkFuture,
+        submitted_s: float,
+    ) -> None:
+        self.number = number
+        self.count = count
+        self.function = function
+        self.arguments = arguments
+        self.has_kwargs = has_kwargs
+        self.future = future
+        self.submitted_s = submitted_s
+        self.sent = False  # an attempt has been handed over: it cannot be cancelled any more
+        self.attempts = 0  # the number of the newest attempt
+        self.open_calls: set[int] | None = None  # which have not ended, once some have
+        self.endings: list[Ending] = []
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all calls have ended."""
+        return self.open_calls is not None and not self.open_calls
+
+    def still_open(self) -> Ranges:
+        """Return the calls that have not ended."""
+        if self.open_calls is None:
+            return [(0, self.count)]
+        return ranges_of(sorted(self.open_calls))
+
+    def release(self) -> None:
+        """Let go of what only further attempts would need."""
+        self.arguments = ()
+        self.endings = []
+
+
+class Work:
+    """Calls of a chunk that wait to be tried, together.
+
+    Args:
+        chunk: Their chunk.
+        calls: Which, or None for all of the chunk.
+        tries: How often they have been tried.
+        strikes: How many of those tries failed through a fault that may be theirs.
+    """
+
+    __slots__ = ("calls", "chunk", "resends", "strikes", "tries")
+
+    def __init__(
+        self,
+        chunk: Chunk,
+        calls: Ranges | None = None,
+        tries: int = 0,
+        strikes: int = 0,
+        resends: int = 0,
+    ) -> None:
+        self.chunk = chunk
+        self.calls = calls
+        self.tries = tries
+        self.strikes = strikes
+        self.resends = resends  # how often it came back untried
+
+
+class Attempt:
+    """One try at a work.
+
+    Args:
+        work: What is tried.
+        number: Number of the attempt in its chunk, from 1.
+        sent_s: When it was sent, by the scheduler's clock.
+    """
+
+    __slots__ = ("number", "sent_s", "work")
+
+    def __init__(self, work: Work, number: int, sent_s: float) -> None:
+        self.work = work
+        self.number = number
+        self.sent_s = sent_s
+
+
+def ranges_of(calls: Sequence[int]) -> Ranges:
+    """Return ascending call indices as ranges.
+
+    Args:
+        calls: Indices in ascending order, none twice.
+    """
+    ranges: Ranges = []
+    for call in calls:
+        if ranges and sum(ranges[-1]) == call:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + 1)
+        else:
+            ranges.append((call, 1))
+    return ranges
+
+
+def indices_of(ranges: Ranges) -> list[int]:
+    """Return the call indices in ranges, ascending.
+
+    Args:
+        ranges: As `ranges_of` gives them.
+    """
+    return [call for first, count in ranges for call in range(first, first + count)]

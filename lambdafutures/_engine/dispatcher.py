@@ -1,0 +1,41 @@
+"""From an attempt to the payload that a backend sends."""
+
+from __future__ import annotations
+
+from lambdafutures._backends.base import Invoker
+from lambdafutures._engine.chunk import Attempt
+from lambdafutures._wire.payload import Payload
+from lambdafutures.options import Limits
+
+
+class Dispatcher:
+    """Make payloads and hand them to the invoker.
+
+    Args:
+        invoker: The backend's invoker.
+        limits: What a call may use.
+    """
+
+    def __init__(self, invoker: Invoker, limits: Limits) -> None:
+        self._invoker = invoker
+        self._limits = limits
+
+    def dispatch(self, attempt: Attempt) -> None:
+        """Send an attempt; its outcome goes to the invoker's sink.
+
+        Args:
+            attempt: What to send.
+        """
+        chunk = attempt.work.chunk
+        self._invoker.send(
+            Payload(
+                chunk.number,
+                attempt.number,
+                chunk.function.sha256,
+                chunk.arguments,
+                calls=attempt.work.calls,
+                has_kwargs=chunk.has_kwargs,
+                function_parts=chunk.function.parts,
+                limit_s=self._limits.time_s,
+            )
+        )

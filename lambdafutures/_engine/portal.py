@@ -1,0 +1,67 @@
+"""The thread with the event loop, and the way in from other threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class Portal:
+    """Run one event loop on a thread of its own.
+
+    Args:
+        name: The thread's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        # A daemon, because the drain at interpreter exit joins it; were that to fail, the
+        # interpreter must still end.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start the thread; it ends when `main` does.
+
+        Args:
+            main: Makes the coroutine to run.
+        """
+        self._main = main
+        self._thread.start()
+
+    def call(self, function: Callable[..., object], *args: object) -> None:
+        """Have a function called on the loop soon; nothing happens once the loop has ended.
+
+        Args:
+            function: What to call; it must neither block nor raise.
+            args: Its arguments.
+        """
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for the thread to end; return whether it has.
+
+        Args:
+            timeout_s: Seconds to wait at the most.
+        """
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs on the portal's thread."""
+        return threading.current_thread() is self._thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self._main())
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            asyncio.set_event_loop(None)
+            self.loop.close()

@@ -1,0 +1,324 @@
+"""What to send when, and what each report means. Pure: events in, commands out, time passed in.
+
+Every chunk ends exactly once, with `Settle` or `Cancelled`; nothing is sent after that, nor more
+than `max_in_flight` attempts at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeAlias
+
+from lambdafutures._engine import retrying
+from lambdafutures._engine.chunk import Attempt, Chunk, Work, indices_of
+from lambdafutures._wire import outcome
+from lambdafutures._wire.outcome import Entry, Fault, Outcome
+from lambdafutures.futures import AttemptFacts, Ending
+from lambdafutures.options import RetryPolicy
+
+
+class Send(NamedTuple):
+    """Hand an attempt to the backend."""
+
+    attempt: Attempt
+
+
+class Settle(NamedTuple):
+    """Give a chunk's future its endings."""
+
+    chunk: Chunk
+
+
+class Cancelled(NamedTuple):
+    """Tell those who wait for a chunk's future that it was cancelled."""
+
+    chunk: Chunk
+
+
+class Wake(NamedTuple):
+    """Call `on_tick` at that time."""
+
+    at_s: float
+
+
+Command: TypeAlias = Send | Settle | Cancelled | Wake
+
+
+class Scheduler:
+    """Decide. Each method takes an event and returns the commands that follow from it.
+
+    Args:
+        policy: How often calls are tried.
+        max_in_flight: Attempts under way at once.
+        jitter: Gives a number from 0 to 1; random in earnest, scripted in tests.
+        epoch_s: What to add to the clock's readings for seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        max_in_flight: int,
+        jitter: Callable[[], float],
+        epoch_s: float = 0.0,
+    ) -> None:
+        self._policy = policy
+        self._max_in_flight = max_in_flight
+        self._jitter = jitter
+        self._epoch_s = epoch_s
+        self._waiting: deque[Work] = deque()
+        self._delayed: list[tuple[float, int, Work]] = []
+        self._delays = 0
+        self._in_flight: dict[tuple[int, int], Attempt] = {}
+        self._open: dict[int, Chunk] = {}
+        self._broken: BaseException | None = None
+        self.retries = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every chunk has ended."""
+        return not self._open
+
+    @property
+    def open_chunks(self) -> int:
+        """Chunks that have not ended."""
+        return len(self._open)
+
+    @property
+    def attempts_in_flight(self) -> int:
+        """Attempts under way."""
+        return len(self._in_flight)
+
+    def on_submitted(self, chunks: Iterable[Chunk], now_s: float) -> list[Command]:
+        """Take new chunks.
+
+        Args:
+            chunks: In the order in which they are to be sent.
+            now_s: The time.
+        """
+        commands: list[Command] = []
+        for chunk in chunks:
+            self._open[chunk.number] = chunk
+            if self._broken is not None:
+                self._fail(chunk, self._broken, now_s, commands)
+            else:
+                self._waiting.append(Work(chunk))
+        return self._fill(commands, now_s)
+
+    def on_cancelled(self, chunk: Chunk, now_s: float) -> list[Command]:
+        """Drop a chunk whose future was cancelled.
+
+        Args:
+            chunk: The chunk; ignored if it has been sent or has ended.
+            now_s: The time.
+        """
+        if chunk.sent or self._open.pop(chunk.number, None) is None:
+            return []
+        # Its work stays in the queue until its turn, then it is skipped: that is cheaper than to
+        # search for it, and the chunk holds nothing any more.
+        chunk.release()
+        return [Cancelled(chunk)]
+
+    def on_refused(self, attempt: Attempt, now_s: float) -> list[Command]:
+        """Drop a chunk whose future turned out to be cancelled when it was to be sent.
+
+        Args:
+            attempt: The attempt that was not sent.
+            now_s: The time.
+        """
+        chunk = attempt.work.chunk
+        self._in_flight.pop((chunk.number, attempt.number), None)
+        self._open.pop(chunk.number, None)
+        chunk.release()
+        return self._fill([], now_s)
+
+    def on_outcome(self, answer: Outcome, now_s: float) -> list[Command]:
+        """Take what became of an attempt; one that is not under way is of no interest any more.
+
+        Args:
+            answer: The outcome.
+            now_s: The time.
+        """
+        attempt = self._in_flight.pop((answer.chunk, answer.attempt), None)
+        commands: list[Command] = []
+        if attempt is not None and attempt.work.chunk.number in self._open:
+            self._take(attempt, answer, now_s, commands)
+        return self._fill(commands, now_s)
+
+    def on_broken(self, error: BaseException, now_s: float) -> list[Command]:
+        """Fail everything: no call can run any more, now or later.
+
+        Args:
+            error: What every call that has not ended gets.
+            now_s: The time.
+        """
+        commands: list[Command] = []
+        self._broken = error
+        for chunk in list(self._open.values()):
+            self._fail(chunk, error, now_s, commands)
+        self._waiting.clear()
+        self._delayed.clear()
+        self._in_flight.clear()
+        return commands
+
+    def on_cancel_waiting(self, now_s: float) -> list[Command]:
+        """Cancel every chunk that has not been sent.
+
+        Args:
+            now_s: The time.
+        """
+        commands: list[Command] = []
+        for chunk in list(self._open.values()):
+            commands += self.on_cancelled(chunk, now_s)
+        return commands
+
+    def on_tick(self, now_s: float) -> list[Command]:
+        """Look again at what was waiting for its time.
+
+        Args:
+            now_s: The time.
+        """
+        return self._fill([], now_s)
+
+    # ---------------------------------------------------------------- sending
+
+    def _fill(self, commands: list[Command], now_s: float) -> list[Command]:
+        if self._delayed:
+            self._wake_delayed(commands, now_s)
+        waiting = self._waiting
+        while waiting and len(self._in_flight) < self._max_in_flight:
+            work = waiting.popleft()
+            chunk = work.chunk
+            if chunk.number not in self._open:
+                continue  # cancelled, or ended by another attempt
+            chunk.attempts += 1
+            work.tries += 1
+            attempt = Attempt(work, chunk.attempts, now_s)
+            self._in_flight[chunk.number, chunk.attempts] = attempt
+            commands.append(Send(attempt))
+        return commands
+
+    def _wake_delayed(self, commands: list[Command], now_s: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now_s:
+            self._waiting.appendleft(heapq.heappop(self._delayed)[2])
+        if self._delayed:
+            commands.append(Wake(self._delayed[0][0]))
+
+    def _again(self, work: Work, wait_s: float, now_s: float) -> None:
+        self.retries += 1
+        if wait_s > 0:
+            self._delays += 1
+            heapq.heappush(self._delayed, (now_s + wait_s, self._delays, work))
+        else:
+            self._waiting.appendleft(work)
+
+    # ---------------------------------------------------------------- outcomes
+
+    def _take(
+        self, attempt: Attempt, answer: Outcome, now_s: float, commands: list[Command]
+    ) -> None:
+        work = attempt.work
+        chunk = work.chunk
+        facts = self._facts(work, attempt.sent_s, now_s)
+        facts.received_s = answer.received_s
+        facts.setup_s = answer.setup_s
+        facts.packing_s = answer.packing_s
+        facts.peak_memory_bytes = answer.peak_memory_bytes
+        facts.output = answer.output or None
+        retried: list[int] = []
+        position = 0
+        for entry in answer.entries:
+            if entry.status == outcome.NOT_LOADED:
+                self._end_not_loaded(work, entry, facts)
+                continue
+            run_s = answer.run_s[position : position + entry.count]
+            position += entry.count
+            if retrying.should_retry_entry(self._policy, work, entry):
+                retried.append(entry.first)
+            else:
+                self._end(chunk, Ending(entry, facts, run_s))
+        for call in retried:
+            wait_s = retrying.backoff_s(self._policy, work.tries, self._jitter)
+            self._again(Work(chunk, [(call, 1)], work.tries, work.strikes), wait_s, now_s)
+        fault = answer.fault or _lacking(work, answer)
+        if fault is not None:
+            self._judge(work, fault, retried, facts, now_s)
+        if chunk.is_done:
+            self._settle(chunk, commands)
+
+    def _judge(
+        self,
+        work: Work,
+        fault: Fault,
+        retried: list[int],
+        facts: AttemptFacts,
+        now_s: float,
+    ) -> None:
+        chunk = work.chunk
+        tried = indices_of(work.calls or [(0, chunk.count)])
+        unfinished = [
+            call
+            for call in tried
+            if (chunk.open_calls is None or call in chunk.open_calls) and call not in retried
+        ]
+        verdict = retrying.judge(self._policy, work, unfinished, fault, self._jitter)
+        for again, wait_s in verdict.again:
+            self._again(again, wait_s, now_s)
+        for ranges, error in verdict.failed:
+            for first, count in ranges:
+                entry = Entry(first, count, outcome.RAISED, ())
+                self._end(chunk, Ending(entry, facts, error=error))
+
+    def _end_not_loaded(self, work: Work, entry: Entry, facts: AttemptFacts) -> None:
+        """End all calls of a work: nobody could read their function or arguments."""
+        for first, count in work.calls or [(0, work.chunk.count)]:
+            ended = Entry(first, count, entry.status, entry.parts, entry.error)
+            self._end(work.chunk, Ending(ended, facts))
+
+    def _end(self, chunk: Chunk, ending: Ending) -> None:
+        """Keep the ending of calls that had none; the first one of a call is the one that counts."""
+        if chunk.open_calls is None:
+            if ending.count == chunk.count:
+                chunk.open_calls = set()
+                chunk.endings.append(ending)
+                return
+            chunk.open_calls = set(range(chunk.count))
+        calls = range(ending.first, ending.first + ending.count)
+        if chunk.open_calls.issuperset(calls):
+            chunk.open_calls.difference_update(calls)
+            chunk.endings.append(ending)
+
+    def _facts(self, work: Work, sent_s: float, now_s: float) -> AttemptFacts:
+        epoch_s = self._epoch_s
+        return AttemptFacts(
+            work.tries, work.chunk.submitted_s, sent_s + epoch_s, now_s + epoch_s
+        )
+
+    def _settle(self, chunk: Chunk, commands: list[Command]) -> None:
+        if len(chunk.endings) > 1:
+            chunk.endings.sort(key=lambda ending: ending.first)
+        del self._open[chunk.number]
+        commands.append(Settle(chunk))
+
+    def _fail(
+        self, chunk: Chunk, error: BaseException, now_s: float, commands: list[Command]
+    ) -> None:
+        facts = self._facts(Work(chunk, tries=chunk.attempts), now_s, now_s)
+        for first, count in chunk.still_open():
+            entry = Entry(first, count, outcome.RAISED, ())
+            self._end(chunk, Ending(entry, facts, error=error))
+        self._settle(chunk, commands)
+
+
+def _lacking(work: Work, answer: Outcome) -> Fault | None:
+    """Return a fault for an outcome that does not tell of all its calls: none may wait for ever."""
+    told = 0
+    for entry in answer.entries:
+        if entry.status == outcome.NOT_LOADED:
+            return None
+        told += entry.count
+    asked = work.chunk.count if work.calls is None else sum(count for _, count in work.calls)
+    if told >= asked:
+        return None
+    return Fault(outcome.LOST, f"are missing from an outcome that tells of {told} of {asked} calls")

@@ -1,0 +1,103 @@
+"""A memory file that outlives its runner: what ran, since when, and what had already ended.
+
+The runner writes, at the cost of no system call per call; the supervisor reads when it must judge a
+time limit or when the runner has died, so finished calls keep their results and the call that
+killed the runner is known. Layout::
+
+    running call i64 | started f64 (monotonic clock, common to all processes) | length u64
+    outcomes, as frames, `length` bytes of them, from byte 64
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import time
+
+from lambdafutures._wire import frames, memory_file
+from lambdafutures._wire.outcome import Outcome
+
+IDLE = -2
+SETUP = -1
+
+_START = 64
+_MARK = struct.Struct("<qd")
+_LENGTH = struct.Struct("<Q")
+# A file that has grown beyond this is cut back before the next chunk.
+_KEEP_BYTES = 1024 * 1024
+
+
+class Journal:
+    """Read and write one runner's journal.
+
+    Args:
+        handle: Descriptor of the memory file; a new one if None. The journal owns it.
+    """
+
+    def __init__(self, handle: int | None = None) -> None:
+        if handle is None:
+            handle = memory_file.create()
+            os.ftruncate(handle, _START)
+        self.handle = handle
+        self._page = mmap.mmap(handle, _START)
+        self._length = 0
+        self._mark = _MARK.pack_into
+        self.mark(IDLE)
+
+    def begin(self) -> None:
+        """Forget the chunk before; set-up of the next begins."""
+        if self._length > _KEEP_BYTES:
+            os.ftruncate(self.handle, _START)
+        self._set_length(0)
+        self.mark(SETUP)
+
+    def mark(self, call: int) -> None:
+        """Note that a call begins now (`SETUP`, `IDLE`: what is not a call).
+
+        Args:
+            call: Index of the call in its chunk.
+        """
+        self._mark(self._page, 0, call, time.monotonic())
+
+    def append(self, outcome: Outcome) -> None:
+        """Keep calls that ended.
+
+        Args:
+            outcome: Their entries.
+        """
+        head, parts = outcome.encode()
+        offset = _START + self._length
+        for piece in frames.encode(frames.OUTCOME, head, parts):
+            view = memoryview(piece).cast("B")
+            while view:
+                written = os.pwrite(self.handle, view, offset)
+                view = view[written:]
+                offset += written
+        # The length comes last: a runner that dies in the middle leaves whole outcomes only.
+        self._set_length(offset - _START)
+
+    def _set_length(self, length: int) -> None:
+        self._length = length
+        _LENGTH.pack_into(self._page, _MARK.size, length)
+
+    def running(self) -> tuple[int, float]:
+        """Return the call that runs (or `SETUP`, `IDLE`) and when it began, monotonic clock."""
+        call, started_s = _MARK.unpack_from(self._page)
+        return call, started_s
+
+    def outcomes(self) -> list[Outcome]:
+        """Return what was kept of the running chunk."""
+        (length,) = _LENGTH.unpack_from(self._page, _MARK.size)
+        reader = frames.FrameReader()
+        offset = _START
+        while length and (piece := os.pread(self.handle, length, offset)):
+            reader.feed(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return [Outcome.decode(frame.head, frame.parts) for frame in reader.frames()]
+
+    def close(self) -> None:
+        """Release the file."""
+        self._page.close()
+        os.close(self.handle)

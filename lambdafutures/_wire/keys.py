@@ -1,0 +1,74 @@
+"""Every key of the store is built and parsed here.
+
+::
+
+    {prefix}/blobs/{sha256}
+    {prefix}/sessions/{session}/in/{chunk}
+    {prefix}/sessions/{session}/out/{chunk}/{attempt}
+
+Chunk and attempt are zero-padded, so that a listing comes in the order of their numbers and
+`start_after` can leave out what is finished.
+"""
+
+from __future__ import annotations
+
+import re
+
+CHUNK_DIGITS = 9  # a thousand million chunks: far beyond what one executor's memory can hold
+ATTEMPT_DIGITS = 4
+
+_SESSION = re.compile(r"[A-Za-z0-9-]{1,64}")
+_OUT = re.compile(rf"/(\d{{{CHUNK_DIGITS}}})/(\d{{{ATTEMPT_DIGITS}}})$")
+
+
+def blob_key(prefix: str, sha256: str) -> str:
+    """Return the key of the blob of that SHA-256."""
+    return f"{prefix}/blobs/{sha256}"
+
+
+def session_prefix(prefix: str, session: str) -> str:
+    """Return what all keys of a session begin with.
+
+    Raises:
+        ValueError: If `session` has other characters than letters, digits and hyphens.
+    """
+    if not _SESSION.fullmatch(session):
+        raise ValueError(f"not a session id: {session!r}")
+    return f"{prefix}/sessions/{session}/"
+
+
+def in_key(prefix: str, session: str, chunk: int) -> str:
+    """Return the key of a chunk's arguments."""
+    return f"{session_prefix(prefix, session)}in/{_padded(chunk, CHUNK_DIGITS)}"
+
+
+def out_prefix(prefix: str, session: str) -> str:
+    """Return what the keys of all outcomes of a session begin with."""
+    return f"{session_prefix(prefix, session)}out/"
+
+
+def out_key(prefix: str, session: str, chunk: int, attempt: int) -> str:
+    """Return the key of an attempt's outcome."""
+    return (
+        f"{out_prefix(prefix, session)}{_padded(chunk, CHUNK_DIGITS)}/"
+        f"{_padded(attempt, ATTEMPT_DIGITS)}"
+    )
+
+
+def parse_out_key(key: str) -> tuple[int, int]:
+    """Return the chunk and the attempt of an outcome's key.
+
+    Raises:
+        ValueError: If it is not such a key.
+    """
+    found = _OUT.search(key)
+    if found is None:
+        raise ValueError(f"not the key of an outcome: {key!r}")
+    return int(found[1]), int(found[2])
+
+
+def _padded(number: int, digits: int) -> str:
+    text = f"{number:0{digits}d}"
+    if number < 0 or len(text) > digits:
+        raise ValueError(f"{number} does not fit {digits} digits")
+    return text

@@ -1,0 +1,219 @@
+"""What the client tells a worker: the session once, then chunk by chunk.
+
+Both heads are JSON with the format version, so that they can be read in a log; binary parts ride
+beside them (raw through a pipe, base64 inside the JSON of an Invoke).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from lambdafutures._wire.codec import Pickled
+from lambdafutures.exceptions import WireError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lambdafutures._wire.codec import Buffer
+
+FORMAT_VERSION = 1
+
+
+class SessionHead:
+    """Say what holds for all calls of an executor.
+
+    Args:
+        session: The session's id.
+        python: Minor version of the client's Python, such as ``"3.12"``.
+        serializer: Who pickles what plain pickle cannot.
+        initializer: `(initializer, initargs)` pickled, or None.
+        environment: Environment variables to set in the worker.
+        sys_path: Import path of the client, for workers on its own machine.
+        log_level: Level of the client's root logger.
+        depth: How many executors deep the worker is nested; 1 for a worker of a plain client.
+    """
+
+    __slots__ = (
+        "depth",
+        "environment",
+        "initializer",
+        "log_level",
+        "python",
+        "serializer",
+        "session",
+        "sys_path",
+    )
+
+    def __init__(
+        self,
+        session: str,
+        python: str,
+        serializer: str = "cloudpickle",
+        initializer: Pickled | None = None,
+        environment: Mapping[str, str] | None = None,
+        sys_path: Sequence[str] | None = None,
+        log_level: int | None = None,
+        depth: int = 1,
+    ) -> None:
+        self.session = session
+        self.python = python
+        self.serializer = serializer
+        self.initializer = initializer
+        self.environment = environment or {}
+        self.sys_path = sys_path
+        self.log_level = log_level
+        self.depth = depth
+
+    def encode(self) -> tuple[bytes, list[Buffer]]:
+        """Return the head as JSON and its parts (the initializer)."""
+        head = {
+            "lambdafutures": FORMAT_VERSION,
+            "session": self.session,
+            "python": self.python,
+            "serializer": self.serializer,
+            "environment": dict(self.environment),
+            "sys_path": self.sys_path,
+            "log_level": self.log_level,
+            "depth": self.depth,
+        }
+        return json.dumps(head).encode(), self.initializer.parts if self.initializer else []
+
+    @classmethod
+    def decode(cls, head: bytes, parts: Sequence[Buffer]) -> SessionHead:
+        """Read a head and its parts.
+
+        Args:
+            head: What `encode` wrote.
+            parts: Its parts.
+
+        Raises:
+            WireError: If it was written by another version.
+        """
+        fields = check_version(head)
+        return cls(
+            session=fields["session"],
+            python=fields["python"],
+            serializer=fields["serializer"],
+            initializer=Pickled(parts[0], parts[1:]) if parts else None,
+            environment=fields["environment"],
+            sys_path=fields["sys_path"],
+            log_level=fields["log_level"],
+            depth=fields["depth"],
+        )
+
+
+def check_version(head: bytes) -> dict[str, Any]:
+    """Parse a JSON head and check that its format version is ours.
+
+    Args:
+        head: JSON text.
+
+    Raises:
+        WireError: If it is not JSON, or of another version; names both.
+    """
+    try:
+        fields = json.loads(head)
+        version = fields["lambdafutures"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WireError(f"not a message of lambdafutures: {head[:80]!r}") from error
+    if version != FORMAT_VERSION:
+        raise WireError(
+            f"a message of format {version} where this side speaks {FORMAT_VERSION}: client and "
+            "worker run different versions of lambdafutures; run `lambdafutures deploy` again"
+        )
+    return dict(fields)
+
+
+class Payload:
+    """Say what one attempt is to run.
+
+    Args:
+        chunk: Number of the chunk in its session.
+        attempt: Number of the attempt, from 1.
+        function: SHA-256 of the function blob.
+        arguments: Parts of the pickled list of the chunk's arguments.
+        calls: Which calls of the chunk to run, as `(first, count)` ranges; None for all.
+        has_kwargs: Each item is `(args, kwargs)` rather than `args`.
+        function_parts: The function blob itself, for workers that may not have it.
+        limit_s: Time limit of each call, in seconds.
+    """
+
+    __slots__ = (
+        "arguments",
+        "attempt",
+        "calls",
+        "chunk",
+        "function",
+        "function_parts",
+        "has_kwargs",
+        "limit_s",
+    )
+
+    def __init__(
+        self,
+        chunk: int,
+        attempt: int,
+        function: str,
+        arguments: Sequence[Buffer],
+        calls: Sequence[tuple[int, int]] | None = None,
+        has_kwargs: bool = False,
+        function_parts: Sequence[Buffer] = (),
+        limit_s: float | None = None,
+    ) -> None:
+        self.chunk = chunk
+        self.attempt = attempt
+        self.function = function
+        self.arguments = arguments
+        self.calls = calls
+        self.has_kwargs = has_kwargs
+        self.function_parts = function_parts
+        self.limit_s = limit_s
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the binary parts, in bytes."""
+        return sum(map(len, self.arguments)) + sum(map(len, self.function_parts))
+
+    def encode_head(self, *, with_function: bool) -> bytes:
+        """Return the head as JSON.
+
+        Written by hand: this is the one JSON text made per call on the hot path.
+
+        Args:
+            with_function: The parts begin with the function blob.
+        """
+        calls = "null" if self.calls is None else json.dumps(self.calls)
+        return (
+            f'{{"lambdafutures":{FORMAT_VERSION},"chunk":{self.chunk},"attempt":{self.attempt},'
+            f'"function":"{self.function}",'
+            f'"function_parts":{len(self.function_parts) if with_function else 0},'
+            f'"has_kwargs":{"true" if self.has_kwargs else "false"},"calls":{calls},'
+            f'"limit_s":{"null" if self.limit_s is None else self.limit_s}}}'
+        ).encode()
+
+    @classmethod
+    def decode(cls, head: bytes, parts: Sequence[Buffer]) -> Payload:
+        """Read a head and its parts.
+
+        Args:
+            head: What `encode_head` wrote.
+            parts: The function blob's parts, if they are there, then the arguments'.
+
+        Raises:
+            WireError: If it was written by another version.
+        """
+        fields = check_version(head)
+        split = fields["function_parts"]
+        calls = fields["calls"]
+        return cls(
+            chunk=fields["chunk"],
+            attempt=fields["attempt"],
+            function=fields["function"],
+            arguments=parts[split:],
+            calls=None if calls is None else [(first, count) for first, count in calls],
+            has_kwargs=fields["has_kwargs"],
+            function_parts=parts[:split],
+            limit_s=fields["limit_s"],
+        )

@@ -1,0 +1,1 @@
+"""What runs calls: in Lambda's sandboxes and in local processes. Standard library only."""

@@ -1,0 +1,1 @@
+"""Consumers of what happens: figures and progress."""
