@@ -63,7 +63,7 @@ _HOMES = {
     "wait": "futures",
 }
 
-__all__ = [  # noqa: PLE0604 - the table is the one list
+__all__ = [
     "__version__",
     *sorted(_HOMES),
 ]

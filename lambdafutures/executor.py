@@ -115,9 +115,7 @@ class LambdaPoolExecutor(Executor):
 
     # ---------------------------------------------------------------- Executor
 
-    def submit(  # type: ignore[override]
-        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> LambdaFuture[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> LambdaFuture[T]:
         """Have `fn(*args, **kwargs)` called by a worker, and return its future.
 
         Function and arguments are pickled before this returns, but large arrays are read only when
@@ -149,7 +147,7 @@ class LambdaPoolExecutor(Executor):
         self._hand_over(session, chunk)
         return future
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],
@@ -283,7 +281,6 @@ class LambdaPoolExecutor(Executor):
         return Session(
             self._id,
             self._invoker,
-            self._max_workers,
             self._retry,
             self._limits,
             self._observers,
@@ -305,7 +302,7 @@ class LambdaPoolExecutor(Executor):
             else:
                 number = next(self._numbers)
                 chunk = Chunk(
-                    number, packed.count, function, packed.parts, False, future, time.time()
+                    number, packed.calls, function, packed.parts, False, future, time.time()
                 )
                 future._tell_cancelled = partial(session.cancel, chunk)
                 self._hand_over(session, chunk)

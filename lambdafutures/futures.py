@@ -213,7 +213,7 @@ def _rebuilt(entry: Entry) -> BaseException:
     from concurrent.futures import process
 
     # Private, but what `ProcessPoolExecutor` sets and other code looks for.
-    remote_traceback = process._RemoteTraceback  # type: ignore[attr-defined]
+    remote_traceback: Any = process._RemoteTraceback
     described = entry.error or {}
     error: BaseException | None = None
     if entry.parts:
@@ -253,7 +253,7 @@ class _PackedFuture(Future[T], Generic[T]):
                 else:
                     waiter.add_result(self)
             self._condition.notify_all()
-            return bool(self._done_callbacks)
+            return bool(self._done_callbacks)  # type: ignore[attr-defined]
 
     def _settle_cancelled(self) -> bool:
         """End as cancelled, and tell those who wait; return whether callbacks are to be run."""
@@ -261,7 +261,7 @@ class _PackedFuture(Future[T], Generic[T]):
             if self._state not in (PENDING, CANCELLED):
                 return False
             # A future that its user has cancelled has had its callbacks run by that.
-            has_callbacks = self._state == PENDING and bool(self._done_callbacks)
+            has_callbacks = self._state == PENDING and bool(self._done_callbacks)  # type: ignore[attr-defined]
             self._state = CANCELLED_AND_NOTIFIED
             self._tell_cancelled = None
             for waiter in self._waiters:

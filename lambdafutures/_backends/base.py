@@ -97,6 +97,10 @@ class Invoker(Protocol):
 
     statistics: InvokerStatistics
 
+    @property
+    def slots(self) -> int:
+        """Attempts that it can make use of now; the engine has no more than these in flight."""
+
     def prestart(self, session: SessionHead) -> None:
         """Begin what takes long (starting a worker), on any thread, before `open`."""
 
@@ -104,10 +108,7 @@ class Invoker(Protocol):
         """Begin to serve; reports go to `sink`, on `loop`."""
 
     def send(self, payload: Payload) -> None:
-        """Start an attempt and return at once; what becomes of it is reported to the sink.
-
-        The engine never has more attempts in flight than its executor's `max_workers`.
-        """
+        """Start an attempt and return at once; what becomes of it is reported to the sink."""
 
     def abandon(self, chunk: int, attempt: int) -> None:
         """End an attempt whose outcome is of no interest any more, if that can be done."""

@@ -8,11 +8,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from lambdafutures._backends.base import AttemptSink, InvokerStatistics
+from lambdafutures._backends.lookahead import LookAhead
 from lambdafutures._backends.worker_process import WorkerProcess
 from lambdafutures._wire import frames, outcome
 from lambdafutures._wire.frames import Frame
 from lambdafutures._wire.journal import IDLE
-from lambdafutures._wire.outcome import Fault, Outcome
+from lambdafutures._wire.outcome import Entry, Fault, Outcome
 from lambdafutures._wire.payload import Payload, SessionHead
 from lambdafutures.options import Limits
 
@@ -51,7 +52,8 @@ class ProcessInvoker:
         self._idle: list[WorkerProcess] = []
         self._leaving: set[WorkerProcess] = set()
         self._queue: deque[Payload] = deque()
-        self._doom: dict[WorkerProcess, Fault] = {}
+        self._lookahead = LookAhead()
+        self._doom: dict[WorkerProcess, tuple[str, str]] = {}
         self._closing = False
         self._broken = False
 
@@ -71,25 +73,37 @@ class ProcessInvoker:
         if self._limits.memory_mb is not None:
             loop.call_later(MEMORY_POLL_S, self._watch_memory)
 
+    @property
+    def slots(self) -> int:
+        """Attempts that it can make use of at once."""
+        return self._max_workers * (1 + self._lookahead.depth)
+
     def send(self, payload: Payload) -> None:
         """Run a payload in a free worker, in a new one, or in the first to become free."""
-        if not self._idle and len(self._workers) < self._max_workers:
-            try:
-                worker = self._new_worker()
-            except OSError as error:
-                self._could_not_start(error)
-                return
-            worker.open(self._loop, self)
-            self._idle.append(worker)
         if self._idle:
             self._start(self._idle.pop(), payload)
+        elif len(self._workers) < self._max_workers:
+            self._start_new(payload)
         else:
-            self._queue.append(payload)
+            least = min(self._workers, key=_load)
+            if len(least.queue) <= self._lookahead.depth and not self._has_served(least):
+                self._start(least, payload)
+            else:
+                self._queue.append(payload)
+
+    def _start_new(self, payload: Payload) -> None:
+        try:
+            worker = self._new_worker()
+        except OSError as error:
+            self._could_not_start(error)
+        else:
+            worker.open(self._loop, self)
+            self._start(worker, payload)
 
     def abandon(self, chunk: int, attempt: int) -> None:
         """End the worker that runs an attempt."""
         for worker in self._workers:
-            if worker.payload is not None and _names(worker.payload, chunk, attempt):
+            if worker.journal.running(chunk, attempt)[0] != IDLE:
                 worker.kill()
 
     def kill(self) -> None:
@@ -105,9 +119,9 @@ class ProcessInvoker:
         self._closing = True
         self._all_gone = asyncio.Event()
         for worker in list(self._workers):
-            if worker.payload is not None:
+            if worker.queue:
                 worker.kill()
-            elif worker in self._idle:
+            else:
                 self._retire(worker)
         try:
             async with asyncio.timeout(LEAVE_S):
@@ -152,59 +166,88 @@ class ProcessInvoker:
         self._leaving.add(worker)
         worker.retire()
 
+    def _has_served(self, worker: WorkerProcess) -> bool:
+        return self._max_chunks is not None and worker.chunks_sent >= self._max_chunks
+
     def _is_free(self, worker: WorkerProcess) -> None:
         """Give a worker its next payload, or let it wait, or leave if it has served enough."""
-        worker.payload = None
-        if self._closing or worker.chunks_sent == self._max_chunks:
+        if self._has_served(worker):
             self._retire(worker)
-            if self._queue:
-                self.send(self._queue.popleft())
-        elif self._queue:
-            self._start(worker, self._queue.popleft())
+            self._send_queued()
+        elif (payload := self._next_for(worker)) is not None:
+            self._start(worker, payload)
         else:
             self._idle.append(worker)
+
+    def _next_for(self, worker: WorkerProcess) -> Payload | None:
+        if self._queue:
+            return self._queue.popleft()
+        busiest = max(self._workers, key=_load)
+        return busiest.take_back() if busiest is not worker and len(busiest.queue) > 1 else None
+
+    def _send_queued(self) -> None:
+        if self._queue and not self._broken:
+            self.send(self._queue.popleft())
 
     # ---------------------------------------------------------------- WorkerOwner
 
     def on_frame(self, worker: WorkerProcess, frame: Frame) -> None:
         """Take a message of a worker's."""
-        if frame.kind == frames.OUTCOME:
-            payload = worker.payload
-            answer = Outcome.decode(frame.head, frame.parts)
-            if payload is None or not _names(payload, answer.chunk, answer.attempt):
-                return
-            if answer.fault is not None and answer.fault.kind == outcome.BLOB_MISSING:
-                worker.forget(payload.function)
-            self._report(worker, answer)
-        elif frame.kind == frames.FAILED:
+        if frame.kind == frames.FAILED:
             self._initializer_failed(frame)
+            return
+        answer = Outcome.decode(frame.head, frame.parts)
+        payload = worker.find(answer.chunk, answer.attempt)
+        if payload is None:
+            return
+        if answer.fault is not None and answer.fault.kind == outcome.BLOB_MISSING:
+            worker.forget(payload.function)
+        self._lookahead.on_attempt(answer.setup_s + sum(answer.run_s) + answer.packing_s)
+        self._report(worker, payload, answer)
 
-    def on_exit(self, worker: WorkerProcess) -> None:
+    def _report(self, worker: WorkerProcess, payload: Payload, answer: Outcome) -> None:
+        worker.queue.remove(payload)
+        # The engine first: what it sends now finds this worker's queue shorter, and if that is
+        # nothing, the worker looks for work elsewhere.
+        if not worker.queue and worker in self._workers and not self._has_served(worker):
+            self._idle.append(worker)
+            self._sink.on_outcome(answer)
+            if worker in self._idle and (self._queue or len(self._workers) > len(self._idle)):
+                self._idle.remove(worker)
+                self._is_free(worker)
+        else:
+            self._sink.on_outcome(answer)
+            if not worker.queue and worker in self._workers:
+                self._is_free(worker)
+
+    def on_exit(self, worker: WorkerProcess, untaken: list[Payload]) -> None:
         """Take note that a worker has ended."""
         self.statistics.workers_alive -= 1
         self._workers.discard(worker)
         self._leaving.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        payload, worker.payload = worker.payload, None
         doom = self._doom.pop(worker, None)
-        if payload is not None and not self._broken:
-            self._report_death(worker, payload, doom)
+        if not self._broken:
+            self._queue.extendleft(reversed(untaken))
+            for payload in worker.queue:
+                self._report_death(worker, payload, doom)
         worker.dispose()
         if self._closing:
             self._all_gone.set()
-        elif self._queue:
-            self.send(self._queue.popleft())
+        for _ in range(len(self._queue)):
+            self._send_queued()
 
-    def _report_death(self, worker: WorkerProcess, payload: Payload, doom: Fault | None) -> None:
-        call, _ = worker.journal.running()
-        kept = worker.journal.outcomes()
-        fault = doom or Fault(
+    def _report_death(
+        self, worker: WorkerProcess, payload: Payload, doom: tuple[str, str] | None
+    ) -> None:
+        call, _ = worker.journal.running(payload.chunk, payload.attempt)
+        kind, message = doom or (
             outcome.DIED,
             f"ended its worker: process {worker.pid} {worker.how_it_ended()}",
-            None if call == IDLE else call,
         )
-        self._sink.on_outcome(_merged(payload, kept, fault))
+        fault = Fault(kind, message, None if call == IDLE else call)
+        self._sink.on_outcome(_merged(payload, worker.journal.outcomes(), fault))
 
     def _initializer_failed(self, frame: Frame) -> None:
         from lambdafutures.exceptions import InitializerFailed
@@ -226,47 +269,46 @@ class ProcessInvoker:
     def _on_not_sent(self, worker: WorkerProcess, payload: Payload, error: OSError) -> None:
         fault = Fault(outcome.LOST, f"could not be handed to a worker: {error}")
         answer = Outcome(payload.chunk, payload.attempt, fault=fault)
-        self._loop.call_soon(self._report, worker, answer)
-
-    def _report(self, worker: WorkerProcess, answer: Outcome) -> None:
-        self._is_free(worker)
-        self._sink.on_outcome(answer)
+        self._loop.call_soon(self._report, worker, payload, answer)
 
     # ---------------------------------------------------------------- limits
 
     def _watch_time(self, worker: WorkerProcess, payload: Payload) -> None:
         """End a call that has run for too long; look again when the running one will have."""
         limit_s = payload.limit_s
-        if worker.payload is not payload or limit_s is None:
+        if limit_s is None or payload not in worker.queue:
             return
-        call, started_s = worker.journal.running()
-        # A worker that is still booting, or has not read the payload yet, has no call to judge.
+        call, started_s = worker.journal.running(payload.chunk, payload.attempt)
+        # What still waits, for its worker to boot or to get that far, has no call to judge.
         left_s = limit_s if call == IDLE else started_s + limit_s - time.monotonic()
         if left_s > 0:
             self._loop.call_later(left_s, self._watch_time, worker, payload)
             return
         what = "was still being set up" if call < 0 else "had not returned"
-        self._end(worker, Fault(outcome.TIME, f"{what} after its time limit of {limit_s:g} s", call))
+        self._end(worker, outcome.TIME, f"{what} after its time limit of {limit_s:g} s")
 
     def _watch_memory(self) -> None:
         limit_mb = self._limits.memory_mb
         if self._closing or limit_mb is None:
             return
         for worker in self._workers:
-            if worker.payload is None or worker in self._doom:
+            if not worker.queue or worker in self._doom:
                 continue
             used = worker.resident_bytes()
             if used is not None and used > limit_mb * _MIB:
-                call, _ = worker.journal.running()
                 message = (
                     f"used {used / _MIB:,.0f} MiB of memory, more than its limit of {limit_mb} MiB"
                 )
-                self._end(worker, Fault(outcome.MEMORY, message, call))
+                self._end(worker, outcome.MEMORY, message)
         self._loop.call_later(MEMORY_POLL_S, self._watch_memory)
 
-    def _end(self, worker: WorkerProcess, fault: Fault) -> None:
-        self._doom[worker] = fault
+    def _end(self, worker: WorkerProcess, kind: str, message: str) -> None:
+        self._doom[worker] = kind, message
         worker.kill()
+
+
+def _load(worker: WorkerProcess) -> int:
+    return len(worker.queue)
 
 
 def _names(payload: Payload, chunk: int, attempt: int) -> bool:
@@ -276,7 +318,7 @@ def _names(payload: Payload, chunk: int, attempt: int) -> bool:
 def _merged(payload: Payload, kept: list[Outcome], fault: Fault) -> Outcome:
     """Return one outcome of what a runner had kept before it died, and why it died."""
     merged = Outcome(payload.chunk, payload.attempt, fault=fault)
-    entries = []
+    entries: list[Entry] = []
     for piece in kept:
         if not _names(payload, piece.chunk, piece.attempt):
             continue
@@ -287,5 +329,3 @@ def _merged(payload: Payload, kept: list[Outcome], fault: Fault) -> Outcome:
         merged.setup_s = piece.setup_s
     merged.entries = entries
     return merged
-
-

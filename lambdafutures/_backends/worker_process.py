@@ -1,4 +1,4 @@
-"""One local worker: a fresh interpreter, a socket to it, and its end noticed at once."""
+"""One local worker: a fresh interpreter, sockets to it, and its end noticed at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from lambdafutures._wire import frames, memory_file
-from lambdafutures._wire.frames import Frame, FrameReader
+from lambdafutures._wire.frames import Encoded, Frame, FrameReader
 from lambdafutures._wire.journal import Journal
 from lambdafutures._wire.payload import Payload, SessionHead
 
@@ -33,7 +33,7 @@ CRASH_BYTES = 8 * 1024
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _START = (
     "import sys; sys.path.insert(0, {root!r}); "
-    "from lambdafutures._worker.runner import main; main({socket}, {journal}, {crash}, {parent})"
+    "from lambdafutures._worker.runner import main; main({requests}, {answers}, {journal}, {crash}, {parent})"
 )
 
 
@@ -43,8 +43,13 @@ class WorkerOwner(Protocol):
     def on_frame(self, worker: WorkerProcess, frame: Frame) -> None:
         """Take a message of the worker's."""
 
-    def on_exit(self, worker: WorkerProcess) -> None:
-        """Take note that the worker has ended; all its messages have been handed over."""
+    def on_exit(self, worker: WorkerProcess, untaken: list[Payload]) -> None:
+        """Take note that the worker has ended; all its messages have been handed over.
+
+        Args:
+            worker: The worker; its queue holds what it had begun and not answered.
+            untaken: What it had not begun.
+        """
 
 
 NotSent: TypeAlias = "Callable[[WorkerProcess, Payload, OSError], None]"
@@ -61,28 +66,34 @@ class WorkerProcess:
     """
 
     def __init__(self, session: SessionHead) -> None:
-        self.payload: Payload | None = None
+        self.queue: list[Payload] = []
+        """What it was given and has not answered: one that runs, and what waits in its socket."""
         self.chunks_sent = 0
         self.is_retired = False
         self._known: OrderedDict[str, None] = OrderedDict()
-        self._outgoing: deque[tuple[Sequence[Buffer], int | None]] = deque()
+        self._outgoing: deque[tuple[Payload | None, Encoded]] = deque()
         self._reader = FrameReader()
         self._exited = False
         self._pidfd: int | None = None
         self.journal = Journal()
         self._crash = memory_file.create()
-        self._socket, theirs = socket.socketpair()
+        self._requests, self._requests_end = frames.datagram_pair()
+        self._answers, theirs = socket.socketpair()
         try:
-            self._process = _start(theirs.fileno(), self.journal.handle, self._crash)
-            self._write(frames.HELLO, *session.encode())
+            self._process = _start(self._requests_end, theirs, self.journal.handle, self._crash)
+            frame = frames.encode(frames.HELLO, b"", session.encode())
+            # On the stream, so that nobody can take it back; nor does a slow initializer then
+            # hold up what waits for this worker.
+            while not frames.send(self._answers, frame):
+                pass
         except BaseException:
-            self._socket.close()
-            self.journal.close()
-            os.close(self._crash)
+            self._close_sockets()
+            self.dispose()
             raise
         finally:
             theirs.close()
-        self._socket.setblocking(False)
+        self._requests.setblocking(False)
+        self._answers.setblocking(False)
 
     @property
     def pid(self) -> int:
@@ -98,7 +109,7 @@ class WorkerProcess:
         """
         self._loop = loop
         self._owner = owner
-        loop.add_reader(self._socket, self._on_readable)
+        loop.add_reader(self._answers, self._on_readable)
         if hasattr(os, "pidfd_open"):
             self._pidfd = os.pidfd_open(self.pid)
             loop.add_reader(self._pidfd, self._on_end)
@@ -106,13 +117,13 @@ class WorkerProcess:
     # ---------------------------------------------------------------- towards the worker
 
     def send(self, payload: Payload, on_error: NotSent) -> None:
-        """Hand over a payload; the worker must be free.
+        """Hand over a payload.
 
         Args:
             payload: What to run.
             on_error: Called if it cannot be handed over for want of room.
         """
-        self.payload = payload
+        self.queue.append(payload)
         self.chunks_sent += 1
         with_function = payload.function not in self._known
         if with_function:
@@ -123,13 +134,36 @@ class WorkerProcess:
         if with_function:
             parts[:0] = payload.function_parts
         head = payload.encode_head(with_function=with_function)
-        if payload.nbytes > WRITE_ON_LOOP_BYTES and frames.is_large(parts):
+        if payload.nbytes > WRITE_ON_LOOP_BYTES:
             self._send_from_thread(payload, head, parts, on_error)
             return
         try:
-            self._write(frames.CHUNK, head, parts)
+            frame = frames.encode(frames.CHUNK, head, parts)
         except OSError as error:
             self._not_sent(payload, error, on_error)
+        else:
+            self._push(payload, frame)
+
+    def _send_from_thread(
+        self, payload: Payload, head: bytes, parts: Sequence[Buffer], on_error: NotSent
+    ) -> None:
+        encoding = self._loop.run_in_executor(None, frames.encode, frames.CHUNK, head, parts)
+
+        def encoded(done: asyncio.Future[Encoded]) -> None:
+            error = done.exception()
+            if isinstance(error, OSError):
+                self._not_sent(payload, error, on_error)
+            elif self._exited:
+                done.result().close()
+            else:
+                self._push(payload, done.result())
+
+        encoding.add_done_callback(encoded)
+
+    def _not_sent(self, payload: Payload, error: OSError, on_error: NotSent) -> None:
+        if payload in self.queue:
+            self.forget(payload.function)
+            on_error(self, payload, error)
 
     def forget(self, function: str) -> None:
         """Take note that the worker does not have a function any more.
@@ -139,38 +173,50 @@ class WorkerProcess:
         """
         self._known.pop(function, None)
 
-    def _send_from_thread(
-        self,
-        payload: Payload,
-        head: bytes,
-        parts: Sequence[Buffer],
-        on_error: NotSent,
-    ) -> None:
-        writing = self._loop.run_in_executor(None, memory_file.write_parts, parts)
+    def take_back(self) -> Payload | None:
+        """Return a payload that the worker has not begun, and never will; None if there is none."""
+        try:
+            # The worker shares this end, and blocks on it: only this one read must not.
+            data, handles = frames.receive(self._requests_end, socket.MSG_DONTWAIT)
+        except OSError:
+            return None
+        frame = frames.parse(data, handles)
+        if frame.kind != frames.CHUNK:
+            return None
+        sent = Payload.decode(frame.head, frame.parts)
+        if sent.function_parts:
+            self.forget(sent.function)
+        payload = self.find(sent.chunk, sent.attempt)
+        if payload is not None:
+            self.queue.remove(payload)
+            self.chunks_sent -= 1
+        return payload
 
-        def written(done: asyncio.Future[int]) -> None:
-            error = done.exception()
-            if isinstance(error, OSError):
-                self._not_sent(payload, error, on_error)
-            elif self._exited:
-                os.close(done.result())
-            else:
-                pieces = frames.encode(frames.CHUNK, head, parts, in_file=True)
-                self._push(pieces, done.result())
+    def take_back_all(self) -> list[Payload]:
+        """Return all payloads that an ended worker had not begun."""
+        untaken = [payload for payload, _ in self._outgoing if payload is not None]
+        for payload in untaken:
+            self.queue.remove(payload)
+        while (taken_back := self.take_back()) is not None:
+            untaken.append(taken_back)
+        return untaken
 
-        writing.add_done_callback(written)
+    def find(self, chunk: int, attempt: int) -> Payload | None:
+        """Return the payload of an attempt that the worker has not answered, or None.
 
-    def _not_sent(
-        self, payload: Payload, error: OSError, on_error: NotSent
-    ) -> None:
-        if self.payload is payload:
-            self.forget(payload.function)
-            on_error(self, payload, error)
+        Args:
+            chunk: Number of its chunk.
+            attempt: Its number.
+        """
+        for payload in self.queue:
+            if payload.chunk == chunk and payload.attempt == attempt:
+                return payload
+        return None
 
     def retire(self) -> None:
         """Tell the worker to leave once it has done what it has."""
         self.is_retired = True
-        self._write(frames.LEAVE, b"")
+        self._push(None, frames.encode(frames.LEAVE, b""))
 
     def kill(self) -> None:
         """End the worker and the processes that it started, at once."""
@@ -180,77 +226,44 @@ class WorkerProcess:
             except (ProcessLookupError, PermissionError):  # macOS: EPERM for one that is ending
                 self._process.kill()
 
-    def _write(self, kind: int, head: bytes, parts: Sequence[Buffer] = ()) -> None:
-        handle = memory_file.write_parts(parts) if frames.is_large(parts) else None
-        self._push(frames.encode(kind, head, parts, in_file=handle is not None), handle)
-
-    def _push(self, pieces: Sequence[Buffer], handle: int | None) -> None:
-        self._outgoing.append((pieces, handle))
+    def _push(self, payload: Payload | None, frame: Encoded) -> None:
+        self._outgoing.append((payload, frame))
         if len(self._outgoing) == 1:
             self._flush()
 
     def _flush(self) -> None:
         while self._outgoing:
-            pieces, handle = self._outgoing[0]
+            _, frame = self._outgoing[0]
             try:
-                rest = frames.send(self._socket, pieces, handle)
+                frames.send(self._requests, frame)
             except BlockingIOError:
-                self._loop.add_writer(self._socket, self._on_writable)
+                self._loop.add_writer(self._requests, self._on_writable)
                 return
             except OSError:
-                rest = []  # it has ended, which its owner is about to be told
-            if handle is not None:
-                os.close(handle)
-            if rest:
-                self._outgoing[0] = (rest, None)
-            else:
-                self._outgoing.popleft()
+                frame.close()  # it has ended, which its owner is about to be told
+            self._outgoing.popleft()
 
     def _on_writable(self) -> None:
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_writer(self._requests)
         self._flush()
 
     # ---------------------------------------------------------------- from the worker
 
     def _on_readable(self) -> None:
-        if not self._receive():
-            self._loop.remove_reader(self._socket)
-            if not self.is_retired:
-                self.kill()  # without its socket it is of no use, should it live on
-            if self._pidfd is None:
-                self._on_end()
+        if self._receive():
+            return
+        self._loop.remove_reader(self._answers)
+        if not self.is_retired:
+            self.kill()  # without its socket it is of no use, should it live on
+        if self._pidfd is None:
+            self._on_end()
 
     def _receive(self) -> bool:
         """Hand over what has arrived; return False at the end of the stream."""
         try:
-            data, handles = frames.receive(self._socket)
+            data, handles = frames.receive(self._answers)
         except BlockingIOError:
             return True
-        except OSError:
-            return False
-        if not data:
-            return False
-        self._reader.feed(data, handles)
-        for frame in self._reader.frames():
-            self._owner.on_frame(self, frame)
-        return True
-
-    def _on_end(self) -> None:
-        if self._exited:
-            return
-        if self._process.poll() is None:
-            self._loop.call_later(EXIT_POLL_S, self._on_end)
-            return
-        while self._drain():
-            pass
-        self._exited = True
-        self._release()
-        self._owner.on_exit(self)
-
-    def _drain(self) -> bool:
-        """Hand over what the worker wrote before it ended; a child of it may hold the socket open."""
-        try:
-            data, handles = frames.receive(self._socket)
         except OSError:
             return False
         self._reader.feed(data, handles)
@@ -258,18 +271,44 @@ class WorkerProcess:
             self._owner.on_frame(self, frame)
         return bool(data)
 
-    def _release(self) -> None:
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+    def _on_end(self) -> None:
+        if self._exited:
+            return
+        if self._process.poll() is None:
+            self._loop.call_later(EXIT_POLL_S, self._on_end)
+            return
+        self._exited = True
+        self._hand_over_rest()
+        self._loop.remove_reader(self._answers)
+        self._loop.remove_writer(self._requests)
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
-        self._socket.close()
-        self._reader.close()
-        for _, handle in self._outgoing:
-            if handle is not None:
-                os.close(handle)
+        untaken = self.take_back_all()
+        for _, frame in self._outgoing:
+            frame.close()
         self._outgoing.clear()
+        self._reader.close()
+        self._close_sockets()
+        self._owner.on_exit(self, untaken)
+
+    def _hand_over_rest(self) -> None:
+        """Read what the worker wrote before it ended; a child of it may hold the socket open."""
+        while True:
+            try:
+                data, handles = frames.receive(self._answers)
+            except OSError:
+                return
+            if not data:
+                return
+            self._reader.feed(data, handles)
+            for frame in self._reader.frames():
+                self._owner.on_frame(self, frame)
+
+    def _close_sockets(self) -> None:
+        self._requests.close()
+        self._requests_end.close()
+        self._answers.close()
 
     def how_it_ended(self) -> str:
         """Say in words how the process ended, and where it was if a signal of its own ended it."""
@@ -300,16 +339,24 @@ class WorkerProcess:
             return None
 
 
-def _start(theirs: int, journal: int, crash: int) -> subprocess.Popen[bytes]:
+def _start(
+    requests: socket.socket, answers: socket.socket, journal: int, crash: int
+) -> subprocess.Popen[bytes]:
+    handles = requests.fileno(), answers.fileno(), journal, crash
     code = _START.format(
-        root=_PACKAGE_ROOT, socket=theirs, journal=journal, crash=crash, parent=os.getpid()
+        root=_PACKAGE_ROOT,
+        requests=handles[0],
+        answers=handles[1],
+        journal=journal,
+        crash=crash,
+        parent=os.getpid(),
     )
     # Private, but what multiprocessing uses to give -W, -X, -O and the like to its children.
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return subprocess.Popen(
         [sys.executable, *flags, "-c", code],
         stdin=subprocess.DEVNULL,
-        pass_fds=(theirs, journal, crash),
+        pass_fds=handles,
         # A group of its own: Ctrl-C in the terminal is the client's to handle, and what user code
         # started ends with the worker.
         process_group=0,

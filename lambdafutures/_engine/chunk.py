@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lambdafutures.futures import ChunkFuture, Ending, LambdaFuture
 
@@ -63,7 +63,7 @@ class Chunk:
         function: Function,
         arguments: Sequence[Buffer],
         has_kwargs: bool,
-        future: LambdaFuture[object] | ChunkFuture,
+        future: LambdaFuture[Any] | ChunkFuture,
         submitted_s: float,
     ) -> None:
         self.number = number

@@ -23,12 +23,12 @@ class PackedCalls(NamedTuple):
     """Hold consecutive calls, pickled together, or why they cannot be.
 
     Args:
-        count: How many.
+        calls: How many.
         parts: Parts of the pickled list of arguments.
-        error: The exception that the pickling raised; then `count` is 1.
+        error: The exception that the pickling raised; then there is one call.
     """
 
-    count: int
+    calls: int
     parts: Sequence[Buffer]
     error: BaseException | None = None
 

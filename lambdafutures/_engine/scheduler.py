@@ -64,7 +64,7 @@ class Scheduler:
         epoch_s: float = 0.0,
     ) -> None:
         self._policy = policy
-        self._max_in_flight = max_in_flight
+        self.max_in_flight = max_in_flight
         self._jitter = jitter
         self._epoch_s = epoch_s
         self._waiting: deque[Work] = deque()
@@ -187,7 +187,7 @@ class Scheduler:
         if self._delayed:
             self._wake_delayed(commands, now_s)
         waiting = self._waiting
-        while waiting and len(self._in_flight) < self._max_in_flight:
+        while waiting and len(self._in_flight) < self.max_in_flight:
             work = waiting.popleft()
             chunk = work.chunk
             if chunk.number not in self._open:
@@ -277,7 +277,7 @@ class Scheduler:
             self._end(work.chunk, Ending(ended, facts))
 
     def _end(self, chunk: Chunk, ending: Ending) -> None:
-        """Keep the ending of calls that had none; the first one of a call is the one that counts."""
+        """Keep the ending of calls that had none: of several, the first one counts."""
         if chunk.open_calls is None:
             if ending.count == chunk.count:
                 chunk.open_calls = set()
@@ -291,9 +291,7 @@ class Scheduler:
 
     def _facts(self, work: Work, sent_s: float, now_s: float) -> AttemptFacts:
         epoch_s = self._epoch_s
-        return AttemptFacts(
-            work.tries, work.chunk.submitted_s, sent_s + epoch_s, now_s + epoch_s
-        )
+        return AttemptFacts(work.tries, work.chunk.submitted_s, sent_s + epoch_s, now_s + epoch_s)
 
     def _settle(self, chunk: Chunk, commands: list[Command]) -> None:
         if len(chunk.endings) > 1:

@@ -57,7 +57,6 @@ class Session:
     Args:
         name: Names the session; its id.
         invoker: The backend's invoker, started.
-        max_in_flight: Attempts under way at once.
         retry: How often calls are tried.
         limits: What a call may use.
         observers: Who is told what happens.
@@ -67,7 +66,6 @@ class Session:
         self,
         name: str,
         invoker: Invoker,
-        max_in_flight: int,
         retry: RetryPolicy,
         limits: Limits,
         observers: Sequence[events.Observer] = (),
@@ -79,7 +77,7 @@ class Session:
         self._observers = observers
         # Times given to users are seconds since the epoch; decisions use the monotonic clock.
         self._epoch_s = time.time() - time.monotonic()
-        self._scheduler = Scheduler(retry, max_in_flight, random.random, self._epoch_s)
+        self._scheduler = Scheduler(retry, invoker.slots, random.random, self._epoch_s)
         self._dispatcher = Dispatcher(invoker, limits)
         self._callbacks = CallbackThreads(f"lambdafutures-{name}")
         self._watchers = CallbackThreads(f"lambdafutures-{name}-observers", elastic=False)
@@ -216,6 +214,7 @@ class Session:
                     answer.fault.message if answer.fault else None,
                 )
             )
+        self._scheduler.max_in_flight = self._invoker.slots
         self._carry_out(self._scheduler.on_outcome(answer, now_s))
 
     def on_broken(self, error: Exception) -> None:
@@ -275,9 +274,7 @@ class Session:
         if chunk.future._settle(endings):
             self._callbacks.run(chunk.future._run_callbacks)
         if self._observers:
-            self._tell(
-                events.CallsEnded(chunk.number, chunk.count, failed, False, time.time())
-            )
+            self._tell(events.CallsEnded(chunk.number, chunk.count, failed, False, time.time()))
 
     def _end_cancelled(self, chunk: Chunk) -> None:
         self._count_cancelled(chunk)
@@ -304,5 +301,5 @@ class Session:
         for observer in self._observers:
             try:
                 observer.on_event(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - user code
                 _log.exception("an observer raised on %r", event)

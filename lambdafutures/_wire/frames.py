@@ -1,12 +1,15 @@
-"""Messages on a byte stream between a supervisor and its runner.
+"""Messages between a supervisor and its runner.
 
-A frame is a head (small, structured) and parts (binary). Parts that together exceed
-`INLINE_BYTES` travel in a memory file whose descriptor accompanies the frame::
+A frame is a kind, a head (small, structured) and parts (binary)::
 
-    magic u16 | kind u8 | flags u8 | head length u32 | number of parts u32
-    part length u64 ...
-    head
-    parts, unless the flag IN_FILE is set
+    magic u16 | kind u8 | flags u8 | length of the body u64
+    body: number of parts u32 | length of the head u32 | part length u64 ... | head | parts
+
+A body above `INLINE_BYTES` is in a memory file instead, whose descriptor accompanies the frame and
+in which every part is aligned.
+
+Towards the runner each frame is one datagram: the kernel hands it to exactly one reader, whole, so
+the supervisor can take back what the runner has not taken yet. Back home they form a stream.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import array
 import os
 import socket
 import struct
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -26,10 +30,12 @@ if TYPE_CHECKING:
     from lambdafutures._wire.codec import Buffer
 
 MAGIC = 0x4C46  # "LF"
-# Half of Linux's default socket buffer (net.core.wmem_default, 212,992 bytes, which counts kernel
-# overhead too): a frame is then sent in one system call and never waits for its reader.
+# A third of Linux's default socket buffer (net.core.wmem_default, 212,992 bytes, which counts
+# kernel overhead too): a frame is then sent in one system call, and two can wait.
 INLINE_BYTES = 64 * 1024
 RECEIVE_BYTES = 2 * INLINE_BYTES
+# macOS gives Unix datagrams 2 KiB unless asked (net.local.dgram.maxdgram).
+DATAGRAM_BUFFER_BYTES = 4 * INLINE_BYTES
 DESCRIPTORS_AT_ONCE = 16
 
 # Kinds, towards the runner and back.
@@ -40,8 +46,11 @@ OUTCOME = 4
 FAILED = 5
 
 _IN_FILE = 1
-_PREFIX = struct.Struct("<HBBII")
-_SIZE = struct.Struct("<Q")
+_PREFIX = struct.Struct("<HBBQ")
+_COUNTS = struct.Struct("<II")
+_SIZE_BYTES = 8
+_INT_BYTES = array.array("i").itemsize
+_ROOM = socket.CMSG_SPACE(DESCRIPTORS_AT_ONCE * _INT_BYTES)
 _CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -62,29 +71,94 @@ class Frame:
         self.parts = parts
 
 
-def is_large(parts: Sequence[Buffer]) -> bool:
-    """Tell whether parts travel in a memory file."""
-    return sum(map(len, parts)) > INLINE_BYTES
+class Encoded:
+    """Hold a frame on its way out.
+
+    Args:
+        pieces: What to write.
+        handle: Descriptor of the memory file that goes with the first byte, or None.
+    """
+
+    __slots__ = ("handle", "pieces")
+
+    def __init__(self, pieces: list[Buffer], handle: int | None = None) -> None:
+        self.pieces = pieces
+        self.handle = handle
+
+    def close(self) -> None:
+        """Close the descriptor; whoever received it has one of its own."""
+        if self.handle is not None:
+            os.close(self.handle)
+            self.handle = None
 
 
-def encode(
-    kind: int, head: bytes, parts: Sequence[Buffer] = (), *, in_file: bool = False
-) -> list[Buffer]:
-    """Return the bytes of a frame as pieces for one vectored write.
+def is_large(head: bytes, parts: Sequence[Buffer]) -> bool:
+    """Tell whether a frame's body goes into a memory file."""
+    return len(head) + len(parts) * _SIZE_BYTES + sum(map(len, parts)) > INLINE_BYTES
+
+
+def encode(kind: int, head: bytes, parts: Sequence[Buffer] = ()) -> Encoded:
+    """Return a frame, ready to be written; its body is written into a memory file if it is large.
 
     Args:
         kind: One of the kinds of this module.
         head: Its structured part.
         parts: Its binary parts; one-dimensional views of bytes.
-        in_file: The parts travel in a memory file: only their lengths are written here.
+
+    Raises:
+        OSError: If there is no room for a memory file.
     """
-    prefix = _PREFIX.pack(MAGIC, kind, _IN_FILE if in_file else 0, len(head), len(parts))
-    if not parts:
-        return [prefix + head]
-    sizes = struct.pack(f"<{len(parts)}Q", *map(len, parts))
-    if in_file:
-        return [prefix + sizes + head]
-    return [prefix + sizes + head, *parts]
+    body = [_table(head, parts), *parts]
+    if is_large(head, parts):
+        handle = memory_file.write_parts(body)
+        return Encoded([_PREFIX.pack(MAGIC, kind, _IN_FILE, len(body[0]))], handle)
+    body[0] = _PREFIX.pack(MAGIC, kind, 0, sum(map(len, body))) + body[0]
+    return Encoded(body)
+
+
+def encode_inline(kind: int, head: bytes, parts: Sequence[Buffer] = ()) -> list[Buffer]:
+    """Return a frame as pieces, its body inline whatever its size: for a file.
+
+    Args:
+        kind: One of the kinds of this module.
+        head: Its structured part.
+        parts: Its binary parts; one-dimensional views of bytes.
+    """
+    body = [_table(head, parts), *parts]
+    return [_PREFIX.pack(MAGIC, kind, 0, sum(map(len, body))), *body]
+
+
+def _table(head: bytes, parts: Sequence[Buffer]) -> bytes:
+    if len(parts) == 1:  # by far the most frequent
+        return struct.pack("<IIQ", 1, len(head), len(parts[0])) + head
+    return struct.pack(f"<II{len(parts)}Q", len(parts), len(head), *map(len, parts)) + head
+
+
+def _parse_table(table: Buffer) -> tuple[bytes, tuple[int, ...], int]:
+    """Return the head, the parts' sizes and where the table ends."""
+    count, head_size = _COUNTS.unpack_from(table)
+    start = _COUNTS.size + count * _SIZE_BYTES
+    end = start + head_size
+    sizes = struct.unpack_from(f"<{count}Q", table, _COUNTS.size)
+    return bytes(table[start:end]), sizes, end
+
+
+def parse(data: Buffer, handles: Sequence[int] = ()) -> Frame:
+    """Read a datagram.
+
+    Args:
+        data: All of it.
+        handles: The descriptors that came with it.
+
+    Raises:
+        WireError: If it is not a frame.
+    """
+    reader = FrameReader()
+    reader.feed(data, handles)
+    frame = next(reader.frames(), None)
+    if frame is None:
+        raise WireError(f"a truncated frame of {len(data)} bytes")
+    return frame
 
 
 class FrameReader:
@@ -94,17 +168,17 @@ class FrameReader:
     """
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data = b""
         self._handles: deque[int] = deque()
 
-    def feed(self, data: bytes, handles: Sequence[int] = ()) -> None:
+    def feed(self, data: Buffer, handles: Sequence[int] = ()) -> None:
         """Add received bytes, and the descriptors that came with them.
 
         Args:
             data: The next bytes of the stream.
             handles: Descriptors of memory files, in the order of their frames.
         """
-        self._data += data
+        self._data = self._data + data if self._data else bytes(data)
         self._handles.extend(handles)
 
     def frames(self) -> Iterator[Frame]:
@@ -113,38 +187,37 @@ class FrameReader:
         Raises:
             WireError: If the stream is damaged.
         """
-        while (frame := self._next()) is not None:
-            yield frame
-
-    def _next(self) -> Frame | None:
         data = self._data
-        if len(data) < _PREFIX.size:
-            return None
-        magic, kind, flags, head_size, count = _PREFIX.unpack_from(data)
-        if magic != MAGIC:
-            raise WireError(f"the stream is damaged: {bytes(data[:8])!r} begins no frame")
-        start = _PREFIX.size + count * _SIZE.size
-        if len(data) < start + head_size:
-            return None
-        sizes = struct.unpack_from(f"<{count}Q", data, _PREFIX.size)
-        in_file = flags & _IN_FILE
-        end = start + head_size + (0 if in_file else sum(sizes))
-        if len(data) < end:
-            return None
-        with memoryview(data) as view:
-            head = bytes(view[start : start + head_size])
-            parts: list[Buffer] = []
-            if not in_file:
-                offset = start + head_size
-                for size in sizes:
-                    parts.append(bytes(view[offset : offset + size]))
-                    offset += size
-        del data[:end]
-        if in_file:
-            if not self._handles:
-                raise WireError("a frame's memory file did not arrive")
-            parts = memory_file.map_parts(self._handles.popleft(), sizes)
+        position = 0
+        while len(data) - position >= _PREFIX.size:
+            magic, kind, flags, size = _PREFIX.unpack_from(data, position)
+            if magic != MAGIC:
+                raise WireError(f"the stream is damaged: {data[position : position + 8]!r}")
+            start = position + _PREFIX.size
+            if flags & _IN_FILE:
+                position = start
+                yield self._from_file(kind, size)
+                continue
+            if len(data) < start + size:
+                break
+            position = start + size
+            yield self._inline(kind, memoryview(data)[start:position])
+        self._data = data[position:]
+
+    def _inline(self, kind: int, body: memoryview) -> Frame:
+        head, sizes, offset = _parse_table(body)
+        parts: list[Buffer] = []
+        for size in sizes:
+            parts.append(bytes(body[offset : offset + size]))
+            offset += size
         return Frame(kind, head, parts)
+
+    def _from_file(self, kind: int, table_size: int) -> Frame:
+        if not self._handles:
+            raise WireError("a frame's memory file did not arrive")
+        body = memory_file.MappedFile(self._handles.popleft())
+        head, sizes, _ = _parse_table(body.part(table_size))
+        return Frame(kind, head, [body.part(size) for size in sizes])
 
     def close(self) -> None:
         """Close the descriptors of frames that never became complete."""
@@ -152,17 +225,27 @@ class FrameReader:
             os.close(self._handles.popleft())
 
 
-def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+def datagram_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two connected sockets that keep the bounds of messages: to send, to receive."""
+    if hasattr(socket, "SOCK_SEQPACKET") and not sys.platform.startswith("darwin"):
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    out, into = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, DATAGRAM_BUFFER_BYTES)
+    into.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, DATAGRAM_BUFFER_BYTES)
+    return out, into
+
+
+def receive(sock: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
     """Read what there is, with its descriptors; no bytes means that the other side has closed.
 
     Args:
-        sock: A Unix stream socket.
+        sock: A Unix socket.
+        flags: Flags of `recvmsg`.
 
     Raises:
         BlockingIOError: If there is nothing and the socket does not block.
     """
-    room = socket.CMSG_SPACE(DESCRIPTORS_AT_ONCE * _INT_BYTES)
-    data, ancillary, _, _ = sock.recvmsg(RECEIVE_BYTES, room, _CLOSE_ON_EXEC)
+    data, ancillary, _, _ = sock.recvmsg(RECEIVE_BYTES, _ROOM, flags | _CLOSE_ON_EXEC)
     handles: list[int] = []
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -172,30 +255,25 @@ def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     return data, handles
 
 
-def send(
-    sock: socket.socket, pieces: Sequence[Buffer], handle: int | None = None
-) -> Sequence[Buffer]:
-    """Write pieces and the descriptor that goes with them; return what did not fit.
+def send(sock: socket.socket, frame: Encoded) -> bool:
+    """Write a frame, or what is left of it; return whether all has been written.
 
     Args:
-        sock: A Unix stream socket.
-        pieces: What `encode` returned, or what an earlier call did.
-        handle: The memory file's descriptor; sent with the first byte. The caller closes it.
+        sock: A Unix socket.
+        frame: What `encode` returned; what was written is taken out of it.
 
     Raises:
         BlockingIOError: If nothing fits and the socket does not block.
     """
-    if handle is None:
-        sent = sock.sendmsg(pieces)
+    if frame.handle is None:
+        sent = sock.sendmsg(frame.pieces)
     else:
-        rights = array.array("i", [handle])
-        sent = sock.sendmsg(pieces, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-    rest = list(pieces)
-    while rest and sent >= len(rest[0]):
-        sent -= len(rest.pop(0))
+        rights = array.array("i", [frame.handle])
+        sent = sock.sendmsg(frame.pieces, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        frame.close()
+    pieces = frame.pieces
+    while pieces and sent >= len(pieces[0]):
+        sent -= len(pieces.pop(0))
     if sent:
-        rest[0] = memoryview(rest[0])[sent:]
-    return rest
-
-
-_INT_BYTES = array.array("i").itemsize
+        pieces[0] = memoryview(pieces[0])[sent:]
+    return not pieces

@@ -5,6 +5,7 @@ time limit or when the runner has died, so finished calls keep their results and
 killed the runner is known. Layout::
 
     running call i64 | started f64 (monotonic clock, common to all processes) | length u64
+    chunk u64 | attempt u64
     outcomes, as frames, `length` bytes of them, from byte 64
 """
 
@@ -24,6 +25,8 @@ SETUP = -1
 _START = 64
 _MARK = struct.Struct("<qd")
 _LENGTH = struct.Struct("<Q")
+_NAME = struct.Struct("<QQ")
+_NAME_START = _MARK.size + _LENGTH.size
 # A file that has grown beyond this is cut back before the next chunk.
 _KEEP_BYTES = 1024 * 1024
 
@@ -45,8 +48,14 @@ class Journal:
         self._mark = _MARK.pack_into
         self.mark(IDLE)
 
-    def begin(self) -> None:
-        """Forget the chunk before; set-up of the next begins."""
+    def begin(self, chunk: int, attempt: int) -> None:
+        """Forget the attempt before; set-up of the next begins.
+
+        Args:
+            chunk: Number of its chunk.
+            attempt: Its number.
+        """
+        _NAME.pack_into(self._page, _NAME_START, chunk, attempt)
         if self._length > _KEEP_BYTES:
             os.ftruncate(self.handle, _START)
         self._set_length(0)
@@ -68,7 +77,7 @@ class Journal:
         """
         head, parts = outcome.encode()
         offset = _START + self._length
-        for piece in frames.encode(frames.OUTCOME, head, parts):
+        for piece in frames.encode_inline(frames.OUTCOME, head, parts):
             view = memoryview(piece).cast("B")
             while view:
                 written = os.pwrite(self.handle, view, offset)
@@ -81,9 +90,19 @@ class Journal:
         self._length = length
         _LENGTH.pack_into(self._page, _MARK.size, length)
 
-    def running(self) -> tuple[int, float]:
-        """Return the call that runs (or `SETUP`, `IDLE`) and when it began, monotonic clock."""
+    def running(self, chunk: int, attempt: int) -> tuple[int, float]:
+        """Return which call of an attempt runs, and since when by the monotonic clock.
+
+        Args:
+            chunk: Number of its chunk.
+            attempt: Its number.
+
+        Returns:
+            The call's index in the chunk, or `SETUP`, or `IDLE` if the attempt is not running.
+        """
         call, started_s = _MARK.unpack_from(self._page)
+        if _NAME.unpack_from(self._page, _NAME_START) != (chunk, attempt):
+            return IDLE, started_s
         return call, started_s
 
     def outcomes(self) -> list[Outcome]:

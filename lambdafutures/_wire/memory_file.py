@@ -60,31 +60,37 @@ def write_parts(parts: Sequence[Buffer]) -> int:
     return handle
 
 
-def map_parts(handle: int, sizes: Sequence[int]) -> list[Buffer]:
-    """Map what `write_parts` wrote and return it part by part; closes the descriptor.
+class MappedFile:
+    """Map what `write_parts` wrote and return it part by part.
 
     The mapping is private and writable: arrays built on it are as writable as the originals, and
     it lives as long as they do.
 
     Args:
-        handle: The file's descriptor.
-        sizes: Length of each part, in bytes.
-
-    Raises:
-        ValueError: If the file is shorter than the parts.
+        handle: The file's descriptor, which is closed.
     """
-    try:
-        total = sum(map(aligned, sizes))
-        if not total:
-            return [b""] * len(sizes)
-        if os.fstat(handle).st_size < total:
-            raise ValueError(f"a memory file of {os.fstat(handle).st_size} bytes, not {total}")
-        view = memoryview(mmap.mmap(handle, total, access=mmap.ACCESS_COPY))
-    finally:
-        os.close(handle)
-    parts: list[Buffer] = []
-    offset = 0
-    for size in sizes:
-        parts.append(view[offset : offset + size])
-        offset += aligned(size)
-    return parts
+
+    def __init__(self, handle: int) -> None:
+        try:
+            size = os.fstat(handle).st_size
+            mapping = mmap.mmap(handle, size, access=mmap.ACCESS_COPY) if size else b""
+            self._view = memoryview(mapping)
+        finally:
+            os.close(handle)
+        self._offset = 0
+
+    def part(self, nbytes: int) -> memoryview:
+        """Return the next part.
+
+        Args:
+            nbytes: Its length.
+
+        Raises:
+            ValueError: If the file is shorter than that.
+        """
+        end = self._offset + nbytes
+        if end > len(self._view):
+            raise ValueError(f"a memory file of {len(self._view)} bytes lacks its last part")
+        part = self._view[self._offset : end]
+        self._offset = aligned(end)
+        return part

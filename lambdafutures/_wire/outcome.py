@@ -202,7 +202,9 @@ class Outcome:
 
     @classmethod
     def _decode(cls, head: bytes, parts: Sequence[Buffer]) -> Outcome:
-        chunk, attempt, version, count, received_s, setup_s, packing_s, peak = _HEAD.unpack_from(head)
+        chunk, attempt, version, count, received_s, setup_s, packing_s, peak = _HEAD.unpack_from(
+            head
+        )
         if version != OUTCOME_VERSION:
             raise WireError(
                 f"an outcome of format {version} where this side reads "

@@ -66,8 +66,8 @@ class SessionHead:
         self.log_level = log_level
         self.depth = depth
 
-    def encode(self) -> tuple[bytes, list[Buffer]]:
-        """Return the head as JSON and its parts (the initializer)."""
+    def encode(self) -> list[Buffer]:
+        """Return the head as JSON, then the parts of the initializer."""
         head = {
             "lambdafutures": FORMAT_VERSION,
             "session": self.session,
@@ -78,25 +78,24 @@ class SessionHead:
             "log_level": self.log_level,
             "depth": self.depth,
         }
-        return json.dumps(head).encode(), self.initializer.parts if self.initializer else []
+        return [json.dumps(head).encode(), *(self.initializer.parts if self.initializer else ())]
 
     @classmethod
-    def decode(cls, head: bytes, parts: Sequence[Buffer]) -> SessionHead:
-        """Read a head and its parts.
+    def decode(cls, parts: Sequence[Buffer]) -> SessionHead:
+        """Read a head and the initializer.
 
         Args:
-            head: What `encode` wrote.
-            parts: Its parts.
+            parts: What `encode` returned.
 
         Raises:
             WireError: If it was written by another version.
         """
-        fields = check_version(head)
+        fields = check_version(bytes(parts[0]))
         return cls(
             session=fields["session"],
             python=fields["python"],
             serializer=fields["serializer"],
-            initializer=Pickled(parts[0], parts[1:]) if parts else None,
+            initializer=Pickled(parts[1], parts[2:]) if len(parts) > 1 else None,
             environment=fields["environment"],
             sys_path=fields["sys_path"],
             log_level=fields["log_level"],

@@ -140,7 +140,7 @@ class _LoggingFinder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != "logging":
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         from importlib.machinery import PathFinder
 
         spec = PathFinder.find_spec(name, path)
@@ -152,5 +152,5 @@ class _LoggingFinder:
             run(module)
             self._capture.watch_logging(module)
 
-        spec.loader.exec_module = run_and_watch  # type: ignore[method-assign]
+        spec.loader.exec_module = run_and_watch  # type: ignore[method-assign, unused-ignore]
         return spec

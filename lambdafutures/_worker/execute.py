@@ -49,7 +49,7 @@ class Execution:
         """
         received_s = time.time()
         begun = time.perf_counter()
-        self._journal.begin()
+        self._journal.begin(payload.chunk, payload.attempt)
         answer = Outcome(payload.chunk, payload.attempt, received_s=received_s)
         try:
             function = self._functions.load(payload.function, payload.function_parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
 import select
 import signal
@@ -20,10 +21,8 @@ def end_with(parent: int) -> None:
 
 
 def _wait_then_end(parent: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         _wait_for_exit_of(parent)
-    except ProcessLookupError:
-        pass
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
@@ -33,7 +32,10 @@ def _wait_for_exit_of(parent: int) -> None:
     if hasattr(os, "pidfd_open"):
         poll = select.poll()
         poll.register(os.pidfd_open(parent), select.POLLIN)
-        wait = poll.poll
+
+        def wait() -> object:
+            return poll.poll()
+
     else:
         queue = select.kqueue()  # type: ignore[attr-defined, unused-ignore]
         event = select.kevent(  # type: ignore[attr-defined, unused-ignore]

@@ -13,8 +13,8 @@ import socket
 import sys
 from array import array
 
-from lambdafutures._wire import codec, frames, memory_file, remote_error
-from lambdafutures._wire.frames import Frame, FrameReader
+from lambdafutures._wire import codec, frames, remote_error
+from lambdafutures._wire.frames import Encoded, Frame
 from lambdafutures._wire.journal import Journal
 from lambdafutures._wire.outcome import DIED, Fault
 from lambdafutures._wire.payload import Payload, SessionHead
@@ -26,41 +26,43 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lambdafutures._wire.codec import Buffer
     from lambdafutures._wire.outcome import Outcome
 
 DEPTH_VARIABLE = "LAMBDAFUTURES_DEPTH"
 
 
-def main(socket_handle: int, journal_handle: int, crash_handle: int, parent: int) -> None:
+def main(
+    requests_handle: int, answers_handle: int, journal_handle: int, crash_handle: int, parent: int
+) -> None:
     """Serve until told to leave or until the other side has gone.
 
     Args:
-        socket_handle: Descriptor of a Unix stream socket to the supervisor.
+        requests_handle: Descriptor of the Unix datagram socket that the supervisor writes to.
+        answers_handle: Descriptor of the Unix stream socket that it reads; it says hello there.
         journal_handle: Descriptor of the journal's memory file.
         crash_handle: Descriptor of the memory file for the stack of a fatal signal.
         parent: Process id of the supervisor.
     """
     guard.end_with(parent)
     faulthandler.enable(crash_handle)
-    connection = socket.socket(fileno=socket_handle)
-    frames_in = _frames(connection)
-    hello = next(frames_in, None)
+    requests = _frames(socket.socket(fileno=requests_handle))
+    answers = socket.socket(fileno=answers_handle)
+    hello = _hello(answers)
     if hello is None:
         return
-    session = SessionHead.decode(hello.head, hello.parts)
+    session = SessionHead.decode(hello.parts)
     capture = Capture()
     try:
         _prepare(session, capture)
     except BaseException as error:  # noqa: BLE001 - the initializer is user code
         described = json.dumps(remote_error.describe(error)).encode()
-        _send(connection, frames.FAILED, described, remote_error.pack(error, session.serializer))
+        _send(answers, frames.encode(frames.FAILED, described))
         return
     execution = Execution(Journal(journal_handle), capture, session.serializer)
-    for frame in frames_in:
+    for frame in requests:
         if frame.kind == frames.LEAVE:
             return
-        _answer(connection, execution.run(Payload.decode(frame.head, frame.parts)))
+        _answer(answers, execution.run(Payload.decode(frame.head, frame.parts)))
 
 
 def _prepare(session: SessionHead, capture: Capture) -> None:
@@ -75,35 +77,36 @@ def _prepare(session: SessionHead, capture: Capture) -> None:
         capture.take()
 
 
-def _frames(connection: socket.socket) -> Iterator[Frame]:
-    reader = FrameReader()
+def _hello(stream: socket.socket) -> Frame | None:
+    reader = frames.FrameReader()
     while True:
-        data, handles = frames.receive(connection)
+        data, handles = frames.receive(stream)
+        if not data:
+            return None
+        reader.feed(data, handles)
+        for frame in reader.frames():
+            return frame
+
+
+def _frames(requests: socket.socket) -> Iterator[Frame]:
+    while True:
+        data, handles = frames.receive(requests)
         if not data:
             return
-        reader.feed(data, handles)
-        yield from reader.frames()
+        yield frames.parse(data, handles)
 
 
-def _answer(connection: socket.socket, outcome: Outcome) -> None:
+def _answer(answers: socket.socket, outcome: Outcome) -> None:
     try:
-        _send(connection, frames.OUTCOME, *outcome.encode())
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # no room for a memory file: nothing of the outcome was sent yet
+        frame = frames.encode(frames.OUTCOME, *outcome.encode())
+    except OSError as error:  # no room for a memory file
         outcome.entries = ()
         outcome.run_s = array("f")
-        outcome.fault = Fault(DIED, f"its results could not be sent home: {error}")
-        _send(connection, frames.OUTCOME, *outcome.encode())
+        outcome.fault = Fault(DIED, f"has results that could not be sent home: {error}")
+        frame = frames.encode(frames.OUTCOME, *outcome.encode())
+    _send(answers, frame)
 
 
-def _send(connection: socket.socket, kind: int, head: bytes, parts: list[Buffer]) -> None:
-    handle = memory_file.write_parts(parts) if frames.is_large(parts) else None
-    try:
-        pieces = frames.encode(kind, head, parts, in_file=handle is not None)
-        rest = frames.send(connection, pieces, handle)
-    finally:
-        if handle is not None:
-            os.close(handle)
-    while rest:
-        rest = frames.send(connection, rest)
+def _send(answers: socket.socket, frame: Encoded) -> None:
+    while not frames.send(answers, frame):
+        pass

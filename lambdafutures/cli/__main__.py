@@ -1,0 +1,7 @@
+"""`python -m lambdafutures.cli`."""
+
+import sys
+
+from lambdafutures.cli import main
+
+sys.exit(main())
