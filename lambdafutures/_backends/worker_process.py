@@ -33,7 +33,8 @@ CRASH_BYTES = 8 * 1024
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _START = (
     "import sys; sys.path.insert(0, {root!r}); "
-    "from lambdafutures._worker.runner import main; main({requests}, {answers}, {journal}, {crash}, {parent})"
+    "from lambdafutures._worker.runner import main; "
+    "main({requests}, {answers}, {journal}, {crash}, {parent})"
 )
 
 
