@@ -1,0 +1,232 @@
+"""Functions that tests have workers call; imports nothing heavy, for workers import it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import_pid = os.getpid()
+state: dict[str, int] = {"initialized": 0}
+
+
+def identity(x):
+    return x
+
+
+def add(x, y=0):
+    return x + y
+
+
+def kwargs_only(**kwargs):
+    return kwargs
+
+
+def pid(*_):
+    return os.getpid()
+
+
+def fail(x):
+    raise ValueError(f"bad {x}")
+
+
+def fail_on(x, bad):
+    if x == bad:
+        raise ValueError(f"bad {x}")
+    return x
+
+
+class NeedsTwo(Exception):
+    """An exception whose constructor wants other arguments than its args."""
+
+    def __init__(self, code, text):
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+def fail_with_two(code, text):
+    raise NeedsTwo(code, text)
+
+
+class CannotTravel(Exception):
+    def __reduce__(self):
+        raise TypeError("stays here")
+
+
+def fail_untravelling():
+    raise CannotTravel("from afar")
+
+
+def chain():
+    try:
+        {}["missing"]
+    except KeyError as error:
+        raise RuntimeError("outer") from error
+
+
+def leave(code=3):
+    sys.exit(code)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash():
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+def note_run(folder, x):
+    """Leave a trace of each run of call `x`."""
+    path = Path(folder) / f"{x}"
+    with path.open("a") as trace:
+        trace.write(f"{os.getpid()}\n")
+    return x
+
+
+def runs(folder, x):
+    path = Path(folder) / f"{x}"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def die_the_first_time(folder, x, victim):
+    note_run(folder, x)
+    if x == victim and runs(folder, x) == 1:
+        die()
+    return x
+
+
+def die_always(folder, x, victim):
+    note_run(folder, x)
+    if x == victim:
+        die()
+    return x
+
+
+def wait_for_file(path, then=None):
+    """Return once a file is there: the test decides when."""
+    while not os.path.exists(path):
+        time.sleep(0.002)
+    return then
+
+
+def touch_and_wait(mine, other):
+    """Meet another call: neither returns before both run."""
+    Path(mine).touch()
+    wait_for_file(other)
+    return mine
+
+
+def touch_then_sleep(path, seconds):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(seconds)
+
+
+def spin(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return seconds
+
+
+def allocate(megabytes):
+    block = bytearray(megabytes * 1024 * 1024)
+    block[::4096] = b"x" * len(block[::4096])
+    time.sleep(30)
+    return len(block)
+
+
+def initialize(value=1):
+    state["initialized"] += value
+    state["pid"] = os.getpid()
+
+
+def initialized(*_):
+    return os.getpid(), state["initialized"]
+
+
+def fail_to_initialize():
+    raise RuntimeError("no initializer today")
+
+
+def speak(text):
+    import logging
+
+    print(f"out {text}")
+    print(f"err {text}", file=sys.stderr)
+    logging.getLogger("speaker").warning("log %s", text)
+    return text
+
+
+def lock():
+    import threading
+
+    return threading.Lock()
+
+
+def lock_on(x, bad):
+    return lock() if x == bad else x
+
+
+class BadUnpickle:
+    """Unpickles nowhere."""
+
+    def __reduce__(self):
+        return (_refuse, ())
+
+
+def _refuse():
+    raise ImportError("cannot be unpickled")
+
+
+def bad_result():
+    return BadUnpickle()
+
+
+class BadUnpickleInClient:
+    """Unpickles in workers only."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def __reduce__(self):
+        return (_refuse_in, (self.client,))
+
+
+def _refuse_in(client):
+    if os.getpid() == client:
+        raise ImportError("not in the client")
+    return BadUnpickleInClient(client)
+
+
+def for_workers_only(client):
+    return BadUnpickleInClient(client)
+
+
+def nested(depth):
+    from lambdafutures import LambdaPoolExecutor
+
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        return ex.submit(identity, depth).result()
+
+
+def environment(name):
+    return os.environ.get(name)
+
+
+def spawn_child(path):
+    """Start a process that would outlive the worker, and say which."""
+    import subprocess
+
+    child = subprocess.Popen(["sleep", "60"])
+    Path(path).write_text(f"{os.getpid()} {child.pid}")
+    time.sleep(60)
