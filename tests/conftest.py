@@ -41,6 +41,7 @@ def nothing_left():
 def _belongings() -> set[str]:
     gc.collect()
     threads = {f"thread {thread.name}" for thread in threading.enumerate()}
+    threads.discard("thread tqdm_monitor")  # tqdm's own, kept for the next bar
     handles = set()
     if os.path.isdir("/proc/self/fd"):
         for name in os.listdir("/proc/self/fd"):

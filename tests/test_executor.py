@@ -141,9 +141,9 @@ def test_no_more_calls_run_than_there_are_workers(tmp_path):
     go = str(tmp_path / "go")
     with LambdaPoolExecutor(2, backend="local") as ex:
         futures = [ex.submit(calls.wait_for_file, go) for _ in range(6)]
-        wait_until(lambda: sum(future.running() for future in futures) == 2)
+        wait_until(lambda: ex.statistics().workers_started == 2)
+        wait_until(lambda: ex.statistics().calls_submitted == 6)
         assert [future.running() for future in futures] == [True, True, *[False] * 4]
-        assert ex.statistics().workers_started == 2
         (tmp_path / "go").touch()
     assert all(future.done() for future in futures)
 

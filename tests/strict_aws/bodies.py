@@ -31,9 +31,7 @@ def decode_body(request: Request, caller: Caller) -> None:
             raise AwsError(400, "InvalidRequest", f"unknown payload hash {declared}")
         _Chunks(request, caller).decode()
     elif "aws-chunked" in request.header("content-encoding"):
-        raise AwsError(
-            400, "InvalidRequest", "aws-chunked needs a streaming x-amz-content-sha256"
-        )
+        raise AwsError(400, "InvalidRequest", "aws-chunked needs a streaming x-amz-content-sha256")
     elif declared != UNSIGNED:
         body = request.body
         actual = hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
@@ -65,20 +63,12 @@ class _Chunks:
         parts: list[bytes] = []
         at = 0
         while True:
-            line_end = data.find(b"\r\n", at)
-            if line_end < 0:
-                raise _incomplete()
-            size_text, _, extension = data[at:line_end].partition(b";")
-            try:
-                size = int(size_text, 16)
-            except ValueError:
-                raise AwsError(400, "InvalidRequest", "malformed chunk header") from None
-            at = line_end + 2
+            size, extension, at = _chunk_head(data, at)
             chunk = data[at : at + size]
             if len(chunk) < size:
                 raise _incomplete()
             if self._is_signed:
-                self._check_chunk(chunk, extension.decode().removeprefix("chunk-signature="))
+                self._check_chunk(chunk, extension.removeprefix("chunk-signature="))
             at += size
             if size == 0:
                 break
@@ -137,6 +127,19 @@ class _Chunks:
         if not hmac.compare_digest(expected, signature):
             raise auth_error("s3", "signature")
         return expected
+
+
+def _chunk_head(data: bytes, at: int) -> tuple[int, str, int]:
+    """Return a chunk's size, its extension, and where its data begins."""
+    line_end = data.find(b"\r\n", at)
+    if line_end < 0:
+        raise _incomplete()
+    size_text, _, extension = data[at:line_end].partition(b";")
+    try:
+        size = int(size_text, 16)
+    except ValueError:
+        raise AwsError(400, "InvalidRequest", "malformed chunk header") from None
+    return size, extension.decode("latin-1"), line_end + 2
 
 
 def _incomplete() -> AwsError:

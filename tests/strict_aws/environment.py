@@ -1,10 +1,10 @@
 """One execution environment: a process under AWS's runtime client, serving one call at a time.
 
-    starting ──ready──► idle ◄──ready── finishing
-        │                │ run()            ▲
-        │                ▼                  │ response, error
-        └──run()──────► busy ───────────────┘
-    anywhere: exit, time-out or kill ──► dead
+starting ──ready──► idle ◄──ready── finishing
+    │                │ run()            ▲
+    │                ▼                  │ response, error
+    └──run()──────► busy ───────────────┘
+anywhere: exit, time-out or kill ──► dead
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Protocol
 from .function_process import FunctionProcess
 from .invocation import UNHANDLED, Invocation, Outcome, platform_error
 from .lambda_model import Function
-from .limits import INIT_MAX_S, SYNC_RESPONSE_MAX_BYTES
+from .limits import SYNC_RESPONSE_MAX_BYTES
 from .runtime_api import RuntimeApi, Signal
 
 _FINISH_MAX_S = 2.0
@@ -51,12 +51,14 @@ class Launch:
         environment: The environment variables, without the address of the Runtime API.
         cwd: The working directory.
         is_frozen_when_idle: Whether it is stopped between invocations, as in Lambda.
+        init_max_s: How long its INIT phase may take.
     """
 
     command: list[str]
     environment: dict[str, str]
     cwd: Path
     is_frozen_when_idle: bool
+    init_max_s: float
 
 
 class ProcessEnvironment:
@@ -86,8 +88,8 @@ class ProcessEnvironment:
 
     async def prepare(self) -> None:
         """Start the process and wait until it asks for work, or has failed to."""
-        await self._start()
-        signal = await self._init(INIT_MAX_S)
+        launch = await self._start()
+        signal = await self._init(launch.init_max_s)
         if signal is None or signal.kind != "ready":
             self.close()
         else:
@@ -113,7 +115,8 @@ class ProcessEnvironment:
         self._api.hand_over(invocation)
         killer = None
         if invocation.kill_after_s is not None:
-            killer = self._loop.call_later(invocation.kill_after_s, self._process.kill)
+            kill = self._process.kill_children if invocation.kills_children else self._process.kill
+            killer = self._loop.call_later(invocation.kill_after_s, kill)
         try:
             signal = await self._next_signal(deadline)
         finally:
@@ -140,10 +143,11 @@ class ProcessEnvironment:
 
     # -- INIT --------------------------------------------------------------------------------
 
-    async def _start(self) -> None:
+    async def _start(self) -> Launch:
         self._launch = self._make_launch()
         await self._api.start()
         self._spawn()
+        return self._launch
 
     def _spawn(self) -> None:
         assert self._launch is not None
@@ -160,8 +164,8 @@ class ProcessEnvironment:
 
     async def _cold_init(self, invocation: Invocation) -> Outcome | None:
         """Run INIT inside an invocation; return what the invocation gets if it fails."""
-        await self._start()
-        signal = await self._init(INIT_MAX_S)
+        launch = await self._start()
+        signal = await self._init(launch.init_max_s)
         if signal is None:
             # Lambda gives up an INIT of 10 s and repeats it within the invocation's own time-out.
             self._process.close()

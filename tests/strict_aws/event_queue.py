@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from .invocation import Invocation, Outcome
+from .latency import Duration, draw
 from .limits import EVENT_RETRY_DELAYS_S, EVENT_THROTTLE_DELAYS_S
 from .messages import AwsError
 
@@ -17,10 +18,12 @@ class EventSettings:
     Attributes:
         retry_delays_s: Waits before the re-runs of an Event that ended in a function error.
         throttle_delays_s: First and longest back-off of a throttled Event.
+        delivery_delay_s: How long every Event stays in the queue, or a distribution of it.
     """
 
     retry_delays_s: tuple[float, ...] = EVENT_RETRY_DELAYS_S
     throttle_delays_s: tuple[float, float] = EVENT_THROTTLE_DELAYS_S
+    delivery_delay_s: Duration = 0.0
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class Event:
         runs: How often the function ran.
         throttles: How often it was put back for want of concurrency.
         is_duplicate: Whether it is the second delivery that a script asked for.
+        errors: The error bodies of its failed runs.
     """
 
     invocation: Invocation
@@ -41,7 +45,7 @@ class Event:
     runs: int = 0
     throttles: int = 0
     is_duplicate: bool = False
-    outcomes: list[Outcome] = field(default_factory=list)
+    errors: list[bytes] = field(default_factory=list)
 
 
 Runner = Callable[[Invocation], Awaitable[Outcome]]
@@ -55,7 +59,9 @@ class EventQueue:
         events: All Events ever accepted, in order.
     """
 
-    def __init__(self, settings: EventSettings, run: Runner, time_scale: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: EventSettings, run: Runner, time_scale: Callable[[], float]
+    ) -> None:
         self.settings = settings
         self.events: list[Event] = []
         self._run = run
@@ -72,7 +78,7 @@ class EventQueue:
         """
         function = event.invocation.function
         loop = asyncio.get_running_loop()
-        await self._sleep(delay_s)
+        await self._sleep(delay_s + draw(self.settings.delivery_delay_s, self._random))
         accepted_at = loop.time()
         failures = 0
         while True:
@@ -89,10 +95,12 @@ class EventQueue:
                 await self._back_off(event)
                 continue
             event.runs += 1
-            event.outcomes.append(outcome)
             if not outcome.error:
                 event.status = "done"
                 return
+            event.errors.append(outcome.body)
+            # A script kills one run, not the re-runs after it.
+            event.invocation.kill_after_s = None
             if failures >= function.max_retries:
                 event.status = "failed"
                 return

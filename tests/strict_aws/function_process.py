@@ -8,7 +8,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from .process_tree import kill_tree, memory_kb, oom_victim, process_tree, signal_group
+from .process_tree import (
+    kill_children,
+    kill_tree,
+    memory_kb,
+    oom_victim,
+    process_tree,
+    signal_group,
+)
 
 _READ_BYTES = 64 * 1024
 _LOG_MAX_BYTES = 1024 * 1024
@@ -112,6 +119,12 @@ class FunctionProcess:
         if self.is_alive:
             assert self._popen is not None
             kill_tree(self._popen.pid)
+
+    def kill_children(self) -> None:
+        """Kill what the runtime has started, but not the runtime."""
+        if self.is_alive:
+            assert self._popen is not None
+            kill_children(self._popen.pid)
 
     def close(self) -> None:
         """Kill, reap and let go of the descriptors; nothing is called back any more."""

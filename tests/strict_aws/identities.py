@@ -61,9 +61,7 @@ class _Rule:
         if self.prefixes is not None and (prefix is None or not self.prefixes.fullmatch(prefix)):
             return False
         # IAM compares actions without regard to case, resources with it.
-        return bool(
-            self.actions.fullmatch(action.lower()) and self.resources.fullmatch(resource)
-        )
+        return bool(self.actions.fullmatch(action.lower()) and self.resources.fullmatch(resource))
 
 
 @dataclass(slots=True)
@@ -245,8 +243,8 @@ def _prefixes(condition: dict[str, Any]) -> re.Pattern[str] | None:
     for operator, keys in condition.items():
         if operator not in ("StringEquals", "StringLike") or set(keys) != {"s3:prefix"}:
             raise ValueError(f"condition the fake does not evaluate: {operator} {keys}")
-        for text in _texts(keys["s3:prefix"]):
-            patterns.append(translate(text) if operator == "StringLike" else re.escape(text))
+        encode = translate if operator == "StringLike" else re.escape
+        patterns.extend(encode(text) for text in _texts(keys["s3:prefix"]))
     return re.compile("|".join(patterns))
 
 

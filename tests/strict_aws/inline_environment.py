@@ -66,7 +66,7 @@ class InlineEnvironment:
             self.close()
             message = f"{prefix}Task timed out after {function.timeout_s:.2f} seconds"
             return platform_error("Sandbox.Timedout", message, "Status: timeout")
-        except Exception as exc:  # noqa: BLE001  whatever the handler raises is its error
+        except Exception as exc:  # whatever the handler raises is its error
             error = {
                 "errorMessage": str(exc),
                 "errorType": type(exc).__name__,

@@ -23,6 +23,7 @@ class Invocation:
         client_context: The client context, as the request gave it.
         trace_id: The X-Ray trace header.
         kill_after_s: When a script kills the runtime, counted from the hand-over; None for never.
+        kills_children: Whether it kills the runtime's children instead.
     """
 
     request_id: str
@@ -31,6 +32,7 @@ class Invocation:
     client_context: str = ""
     trace_id: str = ""
     kill_after_s: float | None = None
+    kills_children: bool = False
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ CLOCK_SKEW_MAX_S: Final = 15 * 60
 PRESIGN_MAX_S: Final = 7 * 24 * 3600
 """Longest life of a presigned URL, in seconds."""
 
-# -- Lambda (Developer Guide, "Lambda quotas"; error texts as the service words them) ---------------
+# -- Lambda (Developer Guide, "Lambda quotas"; error texts as the service words them) --------------
 SYNC_REQUEST_MAX_BYTES: Final = 6 * 1024 * 1024
 """Largest payload of a RequestResponse invocation: 6,291,456 bytes."""
 SYNC_RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100
@@ -53,12 +53,16 @@ EVENT_AGE_MIN_S: Final = 60
 """Smallest MaximumEventAgeInSeconds."""
 EVENT_AGE_MAX_S: Final = 6 * 3600
 """Largest, and default, MaximumEventAgeInSeconds."""
+RECURSION_MAX: Final = 16
+"""Invocations of a function in one chain before Lambda stops it ("recursive loop detection")."""
 TIMEOUT_MAX_S: Final = 900
 """Longest function time-out."""
 MEMORY_MIN_MB: Final = 128
 """Smallest memory size."""
 MEMORY_MAX_MB: Final = 10_240
 """Largest memory size."""
+LIST_FUNCTIONS_PAGE: Final = 50
+"""Most functions of one ListFunctions page."""
 ZIP_MAX_BYTES: Final = 50 * 1024 * 1024
 """Largest zip uploaded directly, in bytes."""
 UNZIPPED_MAX_BYTES: Final = 250 * 1024 * 1024

@@ -14,6 +14,7 @@ from .identities import Identities
 from .inline_environment import InlineEnvironment
 from .invocation import Invocation, Outcome
 from .lambda_model import Function
+from .limits import INIT_MAX_S
 from .runtime_dir import find_interpreter, make_runtime_dir
 from .scaling import Scaling
 
@@ -30,6 +31,7 @@ class Pool:
         logs: What each function wrote, by name.
         cold_starts: Environments started for an invocation, by function name.
         is_frozen_when_idle: Whether processes are stopped between invocations, as in Lambda.
+        init_max_s: How long an INIT phase may take, in real time.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Pool:
         self.logs: dict[str, bytearray] = defaultdict(bytearray)
         self.cold_starts: dict[str, int] = defaultdict(int)
         self.is_frozen_when_idle = True
+        self.init_max_s = INIT_MAX_S
         self._identities = identities
         self._time_scale = time_scale
         self._idle: dict[str, list[Environment]] = defaultdict(list)
@@ -167,7 +170,9 @@ class Pool:
             "STRICT_AWS_LAYERS": os.pathsep.join(function.layers),
         }
         command = [interpreter.executable, "-S", "-P", str(runtime_dir / "lambda_bootstrap.py")]
-        return Launch(command, environment, function.code_dir, self.is_frozen_when_idle)
+        return Launch(
+            command, environment, function.code_dir, self.is_frozen_when_idle, self.init_max_s
+        )
 
     def _keep_log(self, invocation: Invocation, outcome: Outcome) -> None:
         if outcome.log:

@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Iterator
 
-_PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 _OOM_SCALE = 1000
 """`oom_score_adj` runs from -1000 to 1000, thousandths of the memory limit."""
 
@@ -48,19 +47,6 @@ def memory_kb(pid: int) -> int:
     return 0
 
 
-def resident_kb(pid: int) -> int:
-    """Return the resident memory of one process, 0 if it is gone: cheaper than `memory_kb`.
-
-    Args:
-        pid: The process.
-    """
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * _PAGE_KB
-    except OSError:
-        return 0
-
-
 def oom_victim(memory_by_pid: dict[int, int], limit_kb: int) -> int:
     """Return the process that the kernel's out-of-memory killer would pick.
 
@@ -101,8 +87,21 @@ def kill_tree(pid: int) -> None:
     """
     strays = process_tree(pid)[1:]
     signal_group(pid, signal.SIGKILL)
-    for stray in strays:
+    _kill(strays)
+
+
+def kill_children(pid: int) -> None:
+    """Kill the descendants of a process.
+
+    Args:
+        pid: The process, which lives on.
+    """
+    _kill(process_tree(pid)[1:])
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
         try:
-            os.kill(stray, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             continue

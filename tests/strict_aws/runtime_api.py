@@ -1,7 +1,7 @@
 """The Runtime API: what `awslambdaric` inside an environment talks to.
 
-Each environment has a port of its own, as each sandbox has an endpoint of its own: awslambdaric puts
-nothing into a request that would tell one environment from another.
+Each environment has a port of its own, as each sandbox has an endpoint of its own: awslambdaric
+puts nothing into a request that would tell one environment from another.
 """
 
 import json
@@ -115,9 +115,7 @@ class RuntimeApi:
         current = self._current
         if current is None or current.request_id != request_id:
             reply(
-                _json(
-                    400, {"errorType": "InvalidRequestID", "errorMessage": "Invalid request ID"}
-                )
+                _json(400, {"errorType": "InvalidRequestID", "errorMessage": "Invalid request ID"})
             )
             return
         self._current = None

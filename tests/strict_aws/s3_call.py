@@ -64,9 +64,7 @@ class S3Call:
         stored = bucket.objects.get(self.key)
         if stored is None:
             self.require("s3:ListBucket", bucket.arn)
-            raise AwsError(
-                404, "NoSuchKey", "The specified key does not exist.", {"Key": self.key}
-            )
+            raise AwsError(404, "NoSuchKey", "The specified key does not exist.", {"Key": self.key})
         return stored
 
     def int_query(self, name: str, default: int, least: int, most: int) -> int:

@@ -82,7 +82,7 @@ class StoredObject:
             "Last-Modified": _http_date(int(self.modified_at)),
             "ETag": f'"{self.etag}"',
             "Accept-Ranges": "bytes",
-            "Content-Type": "binary/octet-stream",
+            "content-type": "binary/octet-stream",
             **self.headers,
         }
         if with_checksum and self.checksum is not None:

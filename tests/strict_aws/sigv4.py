@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from .identities import Credential, Identities, Identity
 from .limits import CLOCK_SKEW_MAX_S, PRESIGN_MAX_S
-from .messages import AwsError, Request
+from .messages import Request
 from .sigv4_errors import auth_error
 
 ALGORITHM = "AWS4-HMAC-SHA256"

@@ -66,7 +66,10 @@ def post_error(
         xray_fault: The error for X-Ray, unused here.
         invocation_id: Unused here.
     """
-    headers = {"Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": "Unhandled"}
+    headers = {
+        "Content-Type": "application/json",
+        "Lambda-Runtime-Function-Error-Type": "Unhandled",
+    }
     _request("POST", f"invocation/{invoke_id}/error", error.encode(), headers)
 
 

@@ -1,0 +1,189 @@
+"""Futures in asyncio, done-callbacks, and observers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+
+import pytest
+
+from lambdafutures import LambdaFuture, LambdaPoolExecutor, events
+from tests import calls
+from tests.conftest import wait_until
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def test_futures_can_be_awaited(ex):
+    async def main():
+        futures = [ex.submit(pow, x, 2) for x in range(100)]
+        return await asyncio.gather(*futures)
+
+    assert asyncio.run(main()) == [x * x for x in range(100)]
+
+
+def test_an_awaited_exception_is_raised(ex):
+    async def main():
+        with pytest.raises(ValueError, match="bad 1"):
+            await ex.submit(calls.fail, 1)
+        return await asyncio.get_running_loop().run_in_executor(ex, calls.identity, 3)
+
+    assert asyncio.run(main()) == 3
+
+
+def test_a_timeout_cancels_what_has_not_started(tmp_path):
+    async def main(ex):
+        blocker = ex.submit(calls.wait_for_file, str(tmp_path / "go"))
+        waiting = ex.submit(calls.identity, 1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(waiting, 0.05)
+        assert waiting.cancelled()
+        assert not blocker.cancelled()
+
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        asyncio.run(main(ex))
+        (tmp_path / "go").touch()
+
+
+def test_the_coroutine_form_goes_into_task_groups(ex):
+    async def main():
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(ex.submit(calls.identity, x).coroutine()) for x in range(5)
+            ]
+        done, _ = await asyncio.wait([asyncio.create_task(ex.submit(abs, -9).coroutine())])
+        return [task.result() for task in tasks], done.pop().result()
+
+    assert asyncio.run(main()) == ([0, 1, 2, 3, 4], 9)
+
+
+def test_wrap_future_and_as_completed(ex):
+    async def main():
+        wrapped = await asyncio.wrap_future(ex.submit(calls.identity, 1))
+        found = [await each for each in asyncio.as_completed([ex.submit(abs, -x) for x in (1, 2)])]
+        return wrapped, sorted(found)
+
+    assert asyncio.run(main()) == (1, [1, 2])
+
+
+def test_a_callback_that_waits_for_another_call_stops_nothing():
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        seen = []
+
+        def callback(future):
+            seen.append(ex.submit(calls.identity, future.result() + 100).result())
+
+        futures = [ex.submit(calls.identity, x) for x in range(30)]
+        for future in futures:
+            future.add_done_callback(callback)
+        assert [future.result(20) for future in futures] == list(range(30))
+        wait_until(lambda: len(seen) == 30)
+    assert sorted(seen) == list(range(100, 130))
+
+
+def test_callbacks_that_block_hold_up_no_result():
+    release = threading.Event()
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        blocked = [ex.submit(calls.identity, x) for x in range(3)]
+        for future in blocked:
+            future.add_done_callback(lambda _: release.wait())
+        assert list(ex.map(calls.identity, range(50))) == list(range(50))
+        later = ex.submit(calls.identity, 5)
+        called = threading.Event()
+        later.add_done_callback(lambda _: called.set())
+        assert called.wait(20)
+        release.set()
+
+
+def test_a_callback_that_raises_is_logged_and_the_next_one_called(ex, caplog, tmp_path):
+    called = threading.Event()
+    future = ex.submit(calls.wait_for_file, str(tmp_path / "go"))
+    future.add_done_callback(lambda _: 1 / 0)
+    future.add_done_callback(lambda _: called.set())
+    (tmp_path / "go").touch()
+    assert called.wait(20)
+    assert "exception calling callback" in caplog.text
+
+
+def test_a_callback_may_shut_the_executor_down():
+    ex = LambdaPoolExecutor(1, backend="local")
+    done = threading.Event()
+
+    def callback(_):
+        ex.shutdown(wait=True)
+        done.set()
+
+    ex.submit(calls.identity, 1).add_done_callback(callback)
+    assert done.wait(20)
+    with pytest.raises(RuntimeError):
+        ex.submit(calls.identity, 1)
+    ex.shutdown()
+
+
+class Recorder:
+    def __init__(self):
+        self.events = []
+
+    def on_event(self, event):
+        self.events.append(event)
+
+
+def test_observers_see_everything_in_order():
+    recorder = Recorder()
+    with LambdaPoolExecutor(1, backend="local", observers=[recorder]) as ex:
+        list(ex.map(calls.identity, range(10), chunksize=5))
+        assert ex.submit(calls.fail, 1).exception() is not None
+    kinds = [type(event).__name__ for event in recorder.events]
+    assert kinds[-1] == "ExecutorClosed"
+    for chunk, count in ((0, 5), (1, 5), (2, 1)):
+        story = [event for event in recorder.events if getattr(event, "chunk", None) == chunk]
+        assert [type(event) for event in story] == [
+            events.CallsSubmitted,
+            events.AttemptSent,
+            events.AttemptEnded,
+            events.CallsEnded,
+        ]
+        assert story[-1].calls == count
+        assert [event.time_s for event in story] == sorted(event.time_s for event in story)
+    assert sum(event.failed for event in recorder.events if hasattr(event, "failed")) == 1
+
+
+def test_an_observer_that_raises_is_logged_and_the_next_one_told(caplog):
+    class Broken:
+        def on_event(self, event):
+            raise RuntimeError("blind")
+
+    recorder = Recorder()
+    with LambdaPoolExecutor(1, backend="local", observers=[Broken(), recorder]) as ex:
+        assert ex.submit(calls.identity, 1).result() == 1
+    assert len(recorder.events) == 5
+    assert "an observer raised on CallsSubmitted" in caplog.text
+
+
+def test_the_progress_bar_counts_calls(capsys):
+    pytest.importorskip("tqdm")
+    with LambdaPoolExecutor(1, backend="local", progress=True) as ex:
+        list(ex.map(calls.identity, range(40), chunksize=10))
+    assert "40/40" in capsys.readouterr().err
+
+
+def test_a_future_of_no_executor_is_a_plain_future():
+    future: LambdaFuture[int] = LambdaFuture()
+    assert "pending" in repr(future)
+    future.set_running_or_notify_cancel()
+    future.set_result(3)
+    assert (future.result(), future.exception(), future.attempts) == (3, None, 0)
+    assert asyncio.run(future.coroutine()) == 3
+
+
+def test_results_asked_for_by_many_threads_are_one_object(ex):
+    future = ex.submit(calls.identity, list(range(100_000)))
+    future.exception()
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(future.result())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(one is other for one, other in itertools.pairwise(found))
