@@ -233,3 +233,7 @@ def spawn_child(path):
     child = subprocess.Popen(["sleep", "60"])
     Path(path).write_text(f"{os.getpid()} {child.pid}")
     time.sleep(60)
+
+
+def loaded():
+    return list(sys.modules)

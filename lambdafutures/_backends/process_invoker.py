@@ -55,7 +55,7 @@ class ProcessInvoker:
         self._lookahead = LookAhead()
         self._doom: dict[WorkerProcess, tuple[str, str]] = {}
         self._closing = False
-        self._broken = False
+        self._ended = False
 
     # ---------------------------------------------------------------- Invoker
 
@@ -107,7 +107,8 @@ class ProcessInvoker:
                 worker.kill()
 
     def kill(self) -> None:
-        """End all workers at once."""
+        """End all workers at once, for good."""
+        self._ended = True
         self._queue.clear()
         for worker in (*self._workers, *self._leaving):
             worker.kill()
@@ -116,7 +117,7 @@ class ProcessInvoker:
         """Let the workers leave, and kill those that do not."""
         import asyncio
 
-        self._closing = True
+        self._closing = self._ended = True
         self._all_gone = asyncio.Event()
         for worker in list(self._workers):
             if worker.queue:
@@ -186,7 +187,7 @@ class ProcessInvoker:
         return busiest.take_back() if busiest is not worker and len(busiest.queue) > 1 else None
 
     def _send_queued(self) -> None:
-        if self._queue and not self._broken:
+        if self._queue and not self._ended:
             self.send(self._queue.popleft())
 
     # ---------------------------------------------------------------- WorkerOwner
@@ -202,6 +203,8 @@ class ProcessInvoker:
             return
         if answer.fault is not None and answer.fault.kind == outcome.BLOB_MISSING:
             worker.forget(payload.function)
+        else:
+            worker.learn(payload.function)
         self._lookahead.on_attempt(answer.setup_s + sum(answer.run_s) + answer.packing_s)
         self._report(worker, payload, answer)
 
@@ -228,7 +231,7 @@ class ProcessInvoker:
         if worker in self._idle:
             self._idle.remove(worker)
         doom = self._doom.pop(worker, None)
-        if not self._broken:
+        if not self._ended:
             self._queue.extendleft(reversed(untaken))
             for payload in worker.queue:
                 self._report_death(worker, payload, doom)
@@ -261,8 +264,8 @@ class ProcessInvoker:
         )
 
     def _break(self, error: Exception) -> None:
-        if not self._broken:
-            self._broken = True
+        if not self._ended:
+            self._ended = True
             self._queue.clear()
             self._sink.on_broken(error)
 

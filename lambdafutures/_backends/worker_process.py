@@ -127,10 +127,6 @@ class WorkerProcess:
         self.queue.append(payload)
         self.chunks_sent += 1
         with_function = payload.function not in self._known
-        if with_function:
-            self._known[payload.function] = None
-            if len(self._known) > KNOWN_FUNCTIONS:
-                self._known.popitem(last=False)
         parts: list[Buffer] = list(payload.arguments)
         if with_function:
             parts[:0] = payload.function_parts
@@ -163,8 +159,20 @@ class WorkerProcess:
 
     def _not_sent(self, payload: Payload, error: OSError, on_error: NotSent) -> None:
         if payload in self.queue:
-            self.forget(payload.function)
             on_error(self, payload, error)
+
+    def learn(self, function: str) -> None:
+        """Take note that the worker has a function: it has answered a payload that names it.
+
+        Until then the function goes with every payload, since any of them may be taken back.
+
+        Args:
+            function: Its SHA-256.
+        """
+        if function not in self._known:
+            self._known[function] = None
+            if len(self._known) > KNOWN_FUNCTIONS:
+                self._known.popitem(last=False)
 
     def forget(self, function: str) -> None:
         """Take note that the worker does not have a function any more.
@@ -185,8 +193,6 @@ class WorkerProcess:
         if frame.kind != frames.CHUNK:
             return None
         sent = Payload.decode(frame.head, frame.parts)
-        if sent.function_parts:
-            self.forget(sent.function)
         payload = self.find(sent.chunk, sent.attempt)
         if payload is not None:
             self.queue.remove(payload)

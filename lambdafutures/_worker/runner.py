@@ -45,8 +45,14 @@ def main(
     """
     guard.end_with(parent)
     faulthandler.enable(crash_handle)
-    requests = _frames(socket.socket(fileno=requests_handle))
-    answers = socket.socket(fileno=answers_handle)
+    with (
+        socket.socket(fileno=requests_handle) as requests,
+        socket.socket(fileno=answers_handle) as answers,
+    ):
+        _serve(requests, answers, journal_handle)
+
+
+def _serve(requests: socket.socket, answers: socket.socket, journal_handle: int) -> None:
     hello = _hello(answers)
     if hello is None:
         return
@@ -59,7 +65,7 @@ def main(
         _send(answers, frames.encode(frames.FAILED, described))
         return
     execution = Execution(Journal(journal_handle), capture, session.serializer)
-    for frame in requests:
+    for frame in _frames(requests):
         if frame.kind == frames.LEAVE:
             return
         _answer(answers, execution.run(Payload.decode(frame.head, frame.parts)))

@@ -1,0 +1,186 @@
+"""Whole scripts, as users write them, in interpreters of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PATIENCE_S = 60
+
+
+def run_script(path: Path, text: str, *arguments: str, status: int = 0) -> str:
+    path.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stderr == "" or status, done.stderr
+    return done.stdout
+
+
+def test_a_script_without_a_main_guard(tmp_path):
+    said = run_script(
+        tmp_path / "script.py",
+        """
+import itertools
+from lambdafutures import LambdaPoolExecutor
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+def double(point):
+    return Point(point.x * 2)
+
+with LambdaPoolExecutor(2) as ex:
+    print(sum(ex.map(pow, range(1000), itertools.repeat(2))))
+    back = list(ex.map(double, map(Point, range(3))))
+    print([point.x for point in back], all(type(point) is Point for point in back))
+""",
+    )
+    assert said == "332833500\n[0, 2, 4] True\n"
+
+
+def test_a_script_without_a_main_guard_under_asyncio(tmp_path):
+    said = run_script(
+        tmp_path / "script.py",
+        """
+import asyncio
+from lambdafutures import LambdaPoolExecutor
+
+async def main():
+    with LambdaPoolExecutor(2) as ex:
+        futures = [ex.submit(pow, x, 2) for x in range(1000)]
+        print(sum(await asyncio.gather(*futures)))
+
+asyncio.run(main())
+""",
+    )
+    assert said == "332833500\n"
+
+
+def test_modules_beside_the_script_are_found_by_workers(tmp_path):
+    (tmp_path / "neighbour.py").write_text("class Thing:\n    size = 3\ndef make():\n    return Thing()\n")
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("import neighbour\ndef size():\n    return neighbour.Thing.size\n")
+    said = run_script(
+        tmp_path / "script.py",
+        """
+import neighbour
+from pack.inner import size
+from lambdafutures import LambdaPoolExecutor
+
+with LambdaPoolExecutor(1) as ex:
+    print(isinstance(ex.submit(neighbour.make).result(), neighbour.Thing), ex.submit(size).result())
+""",
+    )
+    assert said == "True 3\n"
+
+
+def test_a_script_that_ends_without_shutdown_finishes_its_calls(tmp_path):
+    out = tmp_path / "out"
+    said = run_script(
+        tmp_path / "script.py",
+        """
+import atexit, sys
+from lambdafutures import LambdaPoolExecutor
+
+def work(path, x):
+    import time
+    time.sleep(0.01)
+    with open(path, "a") as out:
+        out.write(f"{x}\\n")
+    return x
+
+def at_the_end():
+    print("unfinished", sum(not future.done() for future in futures))
+    for executor in (ex, unused):
+        try:
+            executor.submit(print, 1)
+        except RuntimeError as error:
+            print(error)
+
+unused = LambdaPoolExecutor(1)
+ex = LambdaPoolExecutor(2)
+atexit.register(at_the_end)
+futures = [ex.submit(work, sys.argv[1], x) for x in range(20)]
+futures[-1].add_done_callback(lambda future: print("called back with", future.result()))
+""",
+        str(out),
+    )
+    assert sorted(map(int, out.read_text().split())) == list(range(20))
+    refused = "cannot schedule new futures after interpreter shutdown\n"
+    assert said == f"called back with 19\nunfinished 0\n{refused}{refused}"
+
+
+def test_a_script_that_raises_ends_with_its_error_and_not_in_a_hang(tmp_path):
+    path = tmp_path / "script.py"
+    run_script(
+        path,
+        """
+from lambdafutures import LambdaPoolExecutor
+ex = LambdaPoolExecutor(2)
+futures = [ex.submit(pow, 2, x) for x in range(50)]
+raise SystemExit(5)
+""",
+        status=5,
+    )
+
+
+def test_ctrl_c_ends_a_script_that_waits_for_a_result(tmp_path):
+    import signal
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import time
+from lambdafutures import LambdaPoolExecutor
+
+with LambdaPoolExecutor(2) as ex:
+    futures = [ex.submit(time.sleep, 60) for _ in range(4)]
+    while not futures[1].running():
+        time.sleep(0.01)
+    print("waiting", flush=True)
+    futures[0].result()
+"""
+    )
+    client = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert client.stdout is not None
+    assert client.stdout.readline() == "waiting\n"
+    client.send_signal(signal.SIGINT)
+    _, errors = client.communicate(timeout=PATIENCE_S)
+    assert "KeyboardInterrupt" in errors
+    assert client.returncode != 0
+
+
+@pytest.mark.parametrize("flag", ["-O", "-X dev", "-W ignore"])
+def test_the_interpreters_flags_reach_the_workers(tmp_path, flag):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import sys
+from lambdafutures import LambdaPoolExecutor
+
+def flags():
+    import sys
+    return sys.flags.optimize, sys.flags.dev_mode, sys.warnoptions
+
+with LambdaPoolExecutor(1) as ex:
+    assert ex.submit(flags).result() == flags(), (ex.submit(flags).result(), flags())
+    print("same")
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, *flag.split(), str(script)], capture_output=True, text=True
+    )
+    assert done.stdout == "same\n", done.stderr
