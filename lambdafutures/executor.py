@@ -136,14 +136,12 @@ class LambdaPoolExecutor(Executor):
         item: object = (args, kwargs) if kwargs else args
         try:
             function = self._packer.pack_function(fn)
-            packed = next(self._packer.pack_calls([item]))
-            if packed.error is not None:
-                raise packed.error
+            parts = self._packer.pack_call(item)
         except Exception as error:  # noqa: BLE001 - pickling is user code; it fails this call alone
             _fail(future, error)
             return future
-        chunk = Chunk(number, 1, function, packed.parts, bool(kwargs), future, time.time())
-        future._tell_cancelled = partial(session.cancel, chunk)
+        chunk = Chunk(number, 1, function, parts, bool(kwargs), future, time.time())
+        future._belong_to(session, chunk)
         self._hand_over(session, chunk)
         return future
 
@@ -304,7 +302,7 @@ class LambdaPoolExecutor(Executor):
                 chunk = Chunk(
                     number, packed.calls, function, packed.parts, False, future, time.time()
                 )
-                future._tell_cancelled = partial(session.cancel, chunk)
+                future._belong_to(session, chunk)
                 self._hand_over(session, chunk)
             yield future
 

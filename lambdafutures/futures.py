@@ -7,6 +7,7 @@ looked at stay packed.
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import (
@@ -23,7 +24,7 @@ from concurrent.futures import (
 )
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from lambdafutures._wire import codec, outcome, remote_error
 from lambdafutures._wire.outcome import Entry
@@ -114,7 +115,6 @@ class AttemptFacts:
         "packing_s",
         "peak_memory_bytes",
         "received_s",
-        "run_s",
         "sent_s",
         "setup_s",
         "submitted_s",
@@ -227,6 +227,66 @@ def _rebuilt(entry: Entry) -> BaseException:
     return _caused_by(error, remote_traceback(f'\n"""\n{text}"""'))
 
 
+class _SlimCondition:
+    """Do what a future needs of `threading.Condition`, in a sixth of its memory.
+
+    There are as many of these as there are calls outstanding, and hardly any is ever waited on.
+    """
+
+    __slots__ = ("_lock", "_waiters")
+
+    def __init__(self) -> None:
+        self._lock: Any = threading.RLock()
+        self._waiters: list[Any] = _NO_WAITERS
+
+    def acquire(self) -> None:
+        self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait to be notified; return False if that takes longer than `timeout` seconds."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        if self._waiters is _NO_WAITERS:
+            self._waiters = []
+        self._waiters.append(waiter)
+        # What `threading.Condition` does: let go of the lock, however often it was taken.
+        depth = self._lock._release_save()
+        notified = False
+        try:
+            notified = waiter.acquire(True, -1 if timeout is None else max(0.0, timeout))
+        finally:
+            self._lock._acquire_restore(depth)
+            if not notified and waiter in self._waiters:
+                self._waiters.remove(waiter)
+        return notified
+
+    def notify_all(self) -> None:
+        """Wake all who wait."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, _NO_WAITERS
+            for waiter in waiters:
+                waiter.release()
+
+
+_NO_WAITERS: list[Any] = []
+
+
+class Canceller(Protocol):
+    """What is told that a future was cancelled."""
+
+    def cancel(self, chunk: Any, /) -> None:
+        """Take note that nobody wants a chunk any more."""
+
+
 class _PackedFuture(Future[T], Generic[T]):
     """A future whose outcome is unpacked by whoever asks for it first.
 
@@ -234,9 +294,22 @@ class _PackedFuture(Future[T], Generic[T]):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._tell_cancelled: Callable[[], object] | None = None
+        # The fields of `Future`, whose own `__init__` would make a `threading.Condition`: that
+        # is half of a future's memory and of the time that making it takes.
+        self._condition: Any = _SlimCondition()
+        self._state = PENDING
+        self._result = None
+        self._exception = None
+        self._waiters = []
+        self._done_callbacks: list[Callable[[Future[T]], object]] = []
+        self._canceller: Canceller | None = None
+        self._chunk: object = None
         self._packed: list[Ending] | None = None
+
+    def _belong_to(self, canceller: Canceller, chunk: object) -> None:
+        """Name who is told, and of what, should the future be cancelled."""
+        self._chunk = chunk
+        self._canceller = canceller
 
     def _settle(self, endings: list[Ending]) -> bool:
         """Finish with packed endings; return whether done-callbacks are to be run.
@@ -246,14 +319,14 @@ class _PackedFuture(Future[T], Generic[T]):
         with self._condition:
             self._packed = endings
             self._state = FINISHED
-            self._tell_cancelled = None
+            self._canceller = self._chunk = None
             for waiter in self._waiters:
                 if any(ending.failed for ending in endings):
                     waiter.add_exception(self)
                 else:
                     waiter.add_result(self)
             self._condition.notify_all()
-            return bool(self._done_callbacks)  # type: ignore[attr-defined]
+            return bool(self._done_callbacks)
 
     def _settle_cancelled(self) -> bool:
         """End as cancelled, and tell those who wait; return whether callbacks are to be run."""
@@ -261,9 +334,9 @@ class _PackedFuture(Future[T], Generic[T]):
             if self._state not in (PENDING, CANCELLED):
                 return False
             # A future that its user has cancelled has had its callbacks run by that.
-            has_callbacks = self._state == PENDING and bool(self._done_callbacks)  # type: ignore[attr-defined]
+            has_callbacks = self._state == PENDING and bool(self._done_callbacks)
             self._state = CANCELLED_AND_NOTIFIED
-            self._tell_cancelled = None
+            self._canceller = self._chunk = None
             for waiter in self._waiters:
                 waiter.add_cancelled(self)
             self._condition.notify_all()
@@ -273,9 +346,9 @@ class _PackedFuture(Future[T], Generic[T]):
         """Cancel the call if it has not been sent; return whether it is cancelled."""
         if not super().cancel():
             return False
-        tell, self._tell_cancelled = self._tell_cancelled, None
-        if tell is not None:
-            tell()
+        canceller, self._canceller = self._canceller, None
+        if canceller is not None:
+            canceller.cancel(self._chunk)
         return True
 
     def result(self, timeout: float | None = None) -> T:
@@ -355,16 +428,15 @@ class LambdaFuture(_PackedFuture[T]):
         super().__init__()
         self._session = session
         self._number = number
-        self._ending: Ending | None = None
+        self._facts: AttemptFacts | None = None
+        self._run_s = 0.0
 
     def _settle(self, endings: list[Ending]) -> bool:
-        self._ending = endings[0]
+        ending = endings[0]
+        self._facts = ending.facts
+        if ending.run_s:
+            self._run_s = ending.run_s[0]
         return super()._settle(endings)
-
-    def _unpack(self) -> None:
-        super()._unpack()
-        if self._ending is not None:
-            self._ending.entry.parts = ()  # the facts are kept, the bytes are not
 
     def _open(self, endings: list[Ending]) -> tuple[object, BaseException | None]:
         values, error = endings[0].unpack()
@@ -387,21 +459,20 @@ class LambdaFuture(_PackedFuture[T]):
     @property
     def attempts(self) -> int:
         """How often the call was tried; 0 while it has not ended."""
-        return self._ending.facts.attempts if self._ending else 0
+        return self._facts.attempts if self._facts else 0
 
     @property
     def timings(self) -> Timings | None:
         """Where the time went; None while the call has not ended."""
-        ending = self._ending
-        if ending is None:
+        facts = self._facts
+        if facts is None:
             return None
-        facts = ending.facts
         return Timings(
             submitted_s=facts.submitted_s,
             sent_s=facts.sent_s,
             received_s=facts.received_s,
             setup_s=facts.setup_s,
-            run_s=ending.run_s[0] if ending.run_s else 0.0,
+            run_s=self._run_s,
             packing_s=facts.packing_s,
             done_s=facts.done_s,
         )
@@ -409,14 +480,14 @@ class LambdaFuture(_PackedFuture[T]):
     @property
     def peak_memory_bytes(self) -> int | None:
         """The worker's peak resident memory by the end of the call, or None if unknown."""
-        return (self._ending.facts.peak_memory_bytes or None) if self._ending else None
+        return (self._facts.peak_memory_bytes or None) if self._facts else None
 
     @property
     def output(self) -> CallOutput | None:
         """What the call printed and logged; None while it has not ended."""
-        if self._ending is None:
+        if self._facts is None:
             return None
-        said = (self._ending.facts.output or {}).get(self._ending.first, {})
+        said = (self._facts.output or {}).get(0, {})
         return CallOutput(
             stdout=said.get("stdout", ""),
             stderr=said.get("stderr", ""),
@@ -425,7 +496,7 @@ class LambdaFuture(_PackedFuture[T]):
 
     def __repr__(self) -> str:
         state = str(self._state).lower().replace("_and_notified", "")
-        tried = f" attempts={self.attempts}" if self._ending else ""
+        tried = f" attempts={self.attempts}" if self._facts else ""
         return f"<LambdaFuture {self.call_id} {state}{tried}>"
 
 

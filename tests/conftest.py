@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
+import io
 import os
 import threading
 import time
@@ -21,6 +24,16 @@ def _own_home(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("LAMBDAFUTURES_HOME", str(tmp_path_factory.mktemp("home")))
     for name in ("LAMBDAFUTURES_BACKEND", "LAMBDAFUTURES_DEPLOYMENT", "LAMBDAFUTURES_DEPTH"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_have_what_they_keep():
+    """What dill and tqdm open once and keep is theirs, not left behind by the test that is first."""
+    for name in ("dill", "tqdm.auto"):
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(name)
+            if name == "tqdm.auto":
+                module.tqdm(total=0, disable=False, file=io.StringIO()).close()
 
 
 @pytest.fixture

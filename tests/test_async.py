@@ -49,9 +49,7 @@ def test_a_timeout_cancels_what_has_not_started(tmp_path):
 def test_the_coroutine_form_goes_into_task_groups(ex):
     async def main():
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(ex.submit(calls.identity, x).coroutine()) for x in range(5)
-            ]
+            tasks = [group.create_task(ex.submit(calls.identity, x).coroutine()) for x in range(5)]
         done, _ = await asyncio.wait([asyncio.create_task(ex.submit(abs, -9).coroutine())])
         return [task.result() for task in tasks], done.pop().result()
 
@@ -175,6 +173,24 @@ def test_a_future_of_no_executor_is_a_plain_future():
     future.set_result(3)
     assert (future.result(), future.exception(), future.attempts) == (3, None, 0)
     assert asyncio.run(future.coroutine()) == 3
+
+
+def test_our_futures_have_the_fields_of_the_standard_librarys():
+    from concurrent.futures import Future
+
+    assert vars(Future()).keys() <= vars(LambdaFuture()).keys()
+
+
+def test_waiting_with_a_timeout_leaves_no_trace(ex, tmp_path):
+    future = ex.submit(calls.wait_for_file, str(tmp_path / "go"), 1)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            future.result(timeout=0.001)
+        with pytest.raises(TimeoutError):
+            future.exception(timeout=0)
+    assert not future._condition._waiters
+    (tmp_path / "go").touch()
+    assert future.result(20) == 1
 
 
 def test_results_asked_for_by_many_threads_are_one_object(ex):

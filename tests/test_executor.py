@@ -219,9 +219,7 @@ def test_an_executor_that_was_never_used_costs_nothing():
 
 
 def test_initializer_runs_once_in_each_worker():
-    with LambdaPoolExecutor(
-        2, initializer=calls.initialize, initargs=(5,), backend="local"
-    ) as ex:
+    with LambdaPoolExecutor(2, initializer=calls.initialize, initargs=(5,), backend="local") as ex:
         seen = set(ex.map(calls.initialized, range(200)))
     assert {count for _, count in seen} == {5}
     assert len({pid for pid, _ in seen}) <= 2
@@ -236,7 +234,9 @@ def test_workers_are_replaced_after_max_tasks_per_child():
 
 def test_workers_are_fresh_interpreters_with_the_clients_path(ex):
     assert ex.submit(calls.environment, "LAMBDAFUTURES_DEPTH").result() == "1"
-    assert ex.submit(lambda: __import__("tests.calls").calls.import_pid).result() != calls.import_pid
+    assert (
+        ex.submit(lambda: __import__("tests.calls").calls.import_pid).result() != calls.import_pid
+    )
 
 
 def test_an_executor_in_a_call(ex):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import lambdafutures
 from lambdafutures import exceptions
 
@@ -40,7 +42,9 @@ def test_the_workers_entry_loads_the_standard_library_only():
     ours = {name for name in loaded if name.split(".")[0] == "lambdafutures"}
     foreign = {name.split(".")[0] for name in loaded - ours} - sys.stdlib_module_names
     assert not foreign
-    assert not loaded & (SLOW | {"typing", "dataclasses", "multiprocessing", "subprocess", "json.tool"})
+    assert not loaded & (
+        SLOW | {"typing", "dataclasses", "multiprocessing", "subprocess", "json.tool"}
+    )
     assert {name.split(".")[1] for name in ours if "." in name} == {
         "_wire",
         "_worker",
@@ -80,9 +84,5 @@ def test_all_is_what_there_is_and_what_is_documented():
     assert public <= set(exceptions.__all__)
     assert set(dir(lambdafutures)) == set(lambdafutures.__all__)
     for module in (lambdafutures, exceptions):
-        try:
+        with pytest.raises(AttributeError, match="nothing_of_that_name"):
             module.nothing_of_that_name  # noqa: B018
-        except AttributeError as error:
-            assert "nothing_of_that_name" in str(error)
-        else:
-            raise AssertionError("an unknown name was found")

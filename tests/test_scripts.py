@@ -66,11 +66,15 @@ asyncio.run(main())
 
 
 def test_modules_beside_the_script_are_found_by_workers(tmp_path):
-    (tmp_path / "neighbour.py").write_text("class Thing:\n    size = 3\ndef make():\n    return Thing()\n")
+    (tmp_path / "neighbour.py").write_text(
+        "class Thing:\n    size = 3\ndef make():\n    return Thing()\n"
+    )
     package = tmp_path / "pack"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "inner.py").write_text("import neighbour\ndef size():\n    return neighbour.Thing.size\n")
+    (package / "inner.py").write_text(
+        "import neighbour\ndef size():\n    return neighbour.Thing.size\n"
+    )
     said = run_script(
         tmp_path / "script.py",
         """

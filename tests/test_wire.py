@@ -28,7 +28,12 @@ texts = st.text(max_size=30)
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts | st.binary(),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | texts
+        | st.binary(),
         lambda inner: st.lists(inner) | st.dictionaries(texts, inner) | st.tuples(inner, inner),
         max_leaves=20,
     )
@@ -95,11 +100,7 @@ def test_keys_of_outcomes_are_parsed_as_they_were_built(prefix, session, chunk, 
     assert keys.parse_out_key(key) == (chunk, attempt)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 10**9 - 1), st.integers(0, 9999)), min_size=2, max_size=9
-    )
-)
+@given(st.lists(st.tuples(st.integers(0, 10**9 - 1), st.integers(0, 9999)), min_size=2, max_size=9))
 def test_keys_sort_as_their_numbers_do(named):
     ordered = sorted(named)
     built = [keys.out_key("p", "s", *name) for name in ordered]
@@ -219,7 +220,7 @@ def test_a_damaged_outcome_is_refused_or_read_but_never_crashes(sent, data):
         pass
     else:
         # Only the details, which are optional, may be missing unnoticed.
-        assert head[cut:cut + 1] == b"{"
+        assert head[cut : cut + 1] == b"{"
 
 
 def test_outcomes_of_another_version_are_refused():
@@ -236,9 +237,7 @@ frame_lists = st.lists(st.tuples(st.integers(1, 5), st.binary(max_size=60), part
 
 @given(frame_lists, st.integers(1, 50))
 def test_frames_come_back_however_the_stream_is_cut(sent, piece):
-    stream = b"".join(
-        bytes(each) for frame in sent for each in frames.encode(*frame).pieces
-    )
+    stream = b"".join(bytes(each) for frame in sent for each in frames.encode(*frame).pieces)
     reader = FrameReader()
     found = []
     for start in range(0, len(stream), piece):
@@ -302,7 +301,7 @@ def test_the_journal_tells_what_ran_and_what_had_ended(kept):
     assert reader.running(7, 1)[0] == SETUP
     assert reader.running(7, 2)[0] == IDLE
     for number, each in enumerate(kept):
-        journal.mark(number)
+        journal.mark(number, 1.0)
         journal.append(each)
         assert reader.running(7, 1)[0] == number
     found = reader.outcomes()
@@ -318,7 +317,13 @@ def test_the_journal_tells_what_ran_and_what_had_ended(kept):
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("a", 1), KeyError("k"), calls.NeedsTwo(1, "t"), SystemExit(3), UnicodeDecodeError("utf-8", b"x", 0, 1, "r")],
+    [
+        ValueError("a", 1),
+        KeyError("k"),
+        calls.NeedsTwo(1, "t"),
+        SystemExit(3),
+        UnicodeDecodeError("utf-8", b"x", 0, 1, "r"),
+    ],
 )
 def test_exceptions_come_back(error):
     error.add_note("by the way")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from lambdafutures._engine.chunk import Function
+from lambdafutures._engine.fingerprint import Fingerprint, fingerprint, is_same
 from lambdafutures._wire import blob, codec
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 # Functions whose pickles were hashed already; when full, it starts anew. A pickle by reference is
 # about 40 bytes, so this is small, and hashing again costs 2 us.
 KNOWN_FUNCTIONS = 1024
+# Functions pickled by value whose fingerprints are kept; when full, it starts anew.
+RECENT_FUNCTIONS = 64
+# A pickle by reference holds two names; it is made faster than a fingerprint.
+BY_REFERENCE_BYTES = 200
 # Pickles above this are closures with data: they are not kept for comparison.
 KNOWN_FUNCTION_BYTES = 1024
 
@@ -43,12 +49,11 @@ class Packer:
     def __init__(self, serializer: str) -> None:
         self._serializer = serializer
         self._known: dict[Buffer, Function] = {}
+        self._recent: dict[int, tuple[Fingerprint, Function]] = {}
         self._lock = threading.Lock()
 
     def pack_function(self, function: Callable[..., Any]) -> Function:
-        """Pickle a function.
-
-        It is pickled at every call, since a closure or a global that it uses may have changed.
+        """Pickle a function, unless it is known to be what it was the last time.
 
         Args:
             function: The function.
@@ -56,6 +61,21 @@ class Packer:
         Raises:
             Exception: What the pickling raised, with a note that names the function.
         """
+        recent = self._recent.get(id(function))
+        if recent is not None and is_same(recent[0], fingerprint(cast(FunctionType, function))):
+            return recent[1]
+        # Taken before the pickling: what changes while that runs is seen the next time.
+        found = fingerprint(function) if isinstance(function, FunctionType) else None
+        made = self._pickled(function)
+        if found is not None and len(made.parts[0]) > BY_REFERENCE_BYTES:
+            with self._lock:
+                if len(self._recent) >= RECENT_FUNCTIONS:
+                    self._recent.clear()
+                # The fingerprint keeps the function alive, so its id stays its own.
+                self._recent[id(function)] = found, made
+        return made
+
+    def _pickled(self, function: Callable[..., Any]) -> Function:
         try:
             packed = codec.dumps(function, self._serializer)
         except Exception as error:
@@ -72,19 +92,36 @@ class Packer:
                 self._known[packed.data] = made
         return made
 
-    def pack_calls(self, arguments: list[Any]) -> Iterator[PackedCalls]:
+    def pack_call(self, item: Any) -> Sequence[Buffer]:
+        """Pickle the arguments of one call.
+
+        Args:
+            item: Its arguments.
+
+        Raises:
+            Exception: What the pickling raised, with a note.
+        """
+        try:
+            return codec.dumps([item], self._serializer).parts
+        except Exception as error:
+            error.add_note("The arguments of this call cannot be pickled.")
+            raise
+
+    def pack_calls(self, items: list[Any]) -> Iterator[PackedCalls]:
         """Pickle the arguments of consecutive calls: all together, or around what cannot be.
 
         Args:
-            arguments: One item for each call.
+            items: The arguments of each call.
         """
         try:
-            yield PackedCalls(len(arguments), codec.dumps(arguments, self._serializer).parts)
+            if len(items) == 1:
+                yield PackedCalls(1, self.pack_call(items[0]))
+            else:
+                yield PackedCalls(len(items), codec.dumps(items, self._serializer).parts)
         except Exception as error:  # noqa: BLE001 - user code; the culprit is found by halves
-            if len(arguments) == 1:
-                error.add_note("The arguments of this call cannot be pickled.")
+            if len(items) == 1:
                 yield PackedCalls(1, (), error)
                 return
-            middle = len(arguments) // 2
-            yield from self.pack_calls(arguments[:middle])
-            yield from self.pack_calls(arguments[middle:])
+            middle = len(items) // 2
+            yield from self.pack_calls(items[:middle])
+            yield from self.pack_calls(items[middle:])

@@ -108,7 +108,7 @@ class Session:
             self._woken = True
             self._portal.call(self._on_inbox)
 
-    def cancel(self, chunk: Chunk) -> None:
+    def cancel(self, chunk: Chunk, /) -> None:
         """Take note that a chunk's future was cancelled.
 
         Args:

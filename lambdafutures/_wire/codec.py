@@ -25,7 +25,8 @@ OUT_OF_BAND_BYTES = 16 * 1024
 
 # Everything whose module is one of these must travel by value. (`__mp_main__` is what a process
 # of multiprocessing calls its parent's script.)
-_MAIN_MODULES = (b"__main__", b"__mp_main__")
+_MAIN = b"__main__"
+_MP_MAIN = b"__mp_main__"
 
 SERIALIZERS = ("cloudpickle", "dill")
 
@@ -82,8 +83,8 @@ def dumps(value: object, serializer: str = "cloudpickle") -> Pickled:
         try:
             data = pickle.dumps(value, PROTOCOL, buffer_callback=keep_in_band)
         except Exception:  # noqa: BLE001 - the serializer's own error is the one to report
-            data = b"__main__"
-        if not any(name in data for name in _MAIN_MODULES):
+            data = _MAIN
+        if _MAIN not in data and _MP_MAIN not in data:
             return Pickled(data, buffers)
         buffers.clear()
     if serializer == "dill":

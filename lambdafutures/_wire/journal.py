@@ -46,7 +46,7 @@ class Journal:
         self._page = mmap.mmap(handle, _START)
         self._length = 0
         self._mark = _MARK.pack_into
-        self.mark(IDLE)
+        self.mark(IDLE, time.monotonic())
 
     def begin(self, chunk: int, attempt: int) -> None:
         """Forget the attempt before; set-up of the next begins.
@@ -59,15 +59,16 @@ class Journal:
         if self._length > _KEEP_BYTES:
             os.ftruncate(self.handle, _START)
         self._set_length(0)
-        self.mark(SETUP)
+        self.mark(SETUP, time.monotonic())
 
-    def mark(self, call: int) -> None:
-        """Note that a call begins now (`SETUP`, `IDLE`: what is not a call).
+    def mark(self, call: int, now_s: float) -> None:
+        """Note that a call begins (`SETUP`, `IDLE`: what is not a call).
 
         Args:
             call: Index of the call in its chunk.
+            now_s: The time, by the monotonic clock.
         """
-        self._mark(self._page, 0, call, time.monotonic())
+        self._mark(self._page, 0, call, now_s)
 
     def append(self, outcome: Outcome) -> None:
         """Keep calls that ended.

@@ -67,7 +67,7 @@ class Execution:
         chunk = _Chunk(self, answer, function, arguments, payload.has_kwargs)
         chunk.run(_indices(payload.calls, len(arguments)))
         answer.peak_memory_bytes = self._peak.read_bytes()
-        self._journal.mark(IDLE)
+        self._journal.mark(IDLE, time.monotonic())
         return answer
 
     def _not_loaded(
@@ -111,13 +111,15 @@ class _Chunk:
 
     def run(self, indices: Iterable[int]) -> None:
         """Run the calls and fill in the answer."""
-        journal = self._execution._journal
+        mark = self._execution._journal.mark
         capture = self._execution._capture
         arguments = self._arguments
+        function = self._function
+        has_kwargs = self._has_kwargs
         values = self._values
-        run_s = self._answer.run_s
-        clock = time.perf_counter
-        kept_at = clock()
+        took = self._answer.run_s.append
+        clock = time.monotonic
+        now = kept_at = clock()
         expected = -1
         for index in indices:
             if index != expected:
@@ -125,32 +127,23 @@ class _Chunk:
             expected = index + 1
             item = arguments[index]
             arguments[index] = None  # released as soon as the call has ended
-            journal.mark(index)
-            began = clock()
+            mark(index, now)
+            began = now
             try:
-                value = self._call(item)
+                values.append(function(*item[0], **item[1]) if has_kwargs else function(*item))
+                now = clock()
             except BaseException as error:  # noqa: BLE001 - the call's own, SystemExit included
-                ended = clock()
+                now = clock()
                 self._raised(index, error)
-            else:
-                ended = clock()
-                values.append(value)
-                del value
-            del item
-            run_s.append(ended - began)
+            took(now - began)
             if capture is not None and capture.dirty:
                 self._answer.output[index] = self._fresh_output[index] = capture.take()
-            if ended - kept_at > KEEP_AFTER_S:
+            if now - kept_at > KEEP_AFTER_S:
                 self._keep()
-                kept_at = clock()
+                now = kept_at = clock()
+        item = None
         self._close_run(expected)
         self._answer.entries = self._entries
-
-    def _call(self, item: Any) -> Any:
-        if self._has_kwargs:
-            args, kwargs = item
-            return self._function(*args, **kwargs)
-        return self._function(*item)
 
     def _raised(self, index: int, error: BaseException) -> None:
         self._close_run(index + 1)
