@@ -28,7 +28,7 @@ def _own_home(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="session", autouse=True)
 def _libraries_have_what_they_keep():
-    """What dill and tqdm open once and keep is theirs, not left behind by the test that is first."""
+    """What dill and tqdm open once and keep is theirs, not left behind by a test."""
     for name in ("dill", "tqdm.auto"):
         with contextlib.suppress(ImportError):
             module = importlib.import_module(name)
