@@ -38,7 +38,9 @@ def test_the_readmes_test_command_is_what_ci_runs():
         assert step in ci.replace('"$venv/bin/python"', "python")
 
 
-@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name
+)
 def test_the_files_that_documents_name_exist(document):
     for name in re.findall(r"`(_?[a-z_]+/[a-z_]+\.py)`", document.read_text()):
         assert (ROOT / "lambdafutures" / name).exists(), name

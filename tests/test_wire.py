@@ -278,6 +278,13 @@ def test_a_part_in_a_memory_file_is_writable_and_private():
     assert again.parts[0][0] == 0
 
 
+def test_frames_may_be_taken_one_by_one():
+    reader = FrameReader()
+    reader.feed(b"".join(bytes(each) for n in (1, 2) for each in frames.encode(n, b"").pieces))
+    assert [next(reader.frames()).kind, next(reader.frames()).kind] == [1, 2]
+    assert next(reader.frames(), None) is None
+
+
 def test_a_damaged_stream_is_refused():
     with pytest.raises(WireError, match="the stream is damaged"):
         frames.parse(b"x" * 40)

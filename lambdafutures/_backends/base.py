@@ -97,6 +97,9 @@ class Invoker(Protocol):
 
     statistics: InvokerStatistics
 
+    deadline_s: float | None
+    """Seconds after which an attempt without an outcome is lost; None if it notices by itself."""
+
     @property
     def slots(self) -> int:
         """Attempts that it can make use of now; the engine has no more than these in flight."""

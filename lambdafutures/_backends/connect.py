@@ -13,6 +13,8 @@ from lambdafutures.exceptions import DeploymentNotFound
 from lambdafutures.options import Limits
 
 BACKENDS = ("local", "aws")
+# What AWS allows a region of an account at first (Lambda quotas); deployment asks for the real one.
+LAMBDA_CONCURRENCY = 1000
 BACKEND_VARIABLE = "LAMBDAFUTURES_BACKEND"
 
 
@@ -80,7 +82,7 @@ def connect(
         RuntimeError: If this system cannot run the local backend.
     """
     if choice.name == "aws":
-        return _connect_aws(choice)
+        return _connect_aws(choice, max_workers)
     if sys.platform == "win32":
         raise RuntimeError(
             "the local backend needs Unix sockets that pass descriptors, which Windows lacks; "
@@ -92,11 +94,14 @@ def connect(
     return ProcessInvoker(workers, limits, max_tasks_per_child), workers
 
 
-def _connect_aws(choice: Choice) -> tuple[Invoker, int]:
+def _connect_aws(choice: Choice, max_workers: int | None) -> tuple[Invoker, int]:
     deployment = find_deployment()
     if deployment is None:
         raise DeploymentNotFound(
             f"{choice.reason}, but no deployment is remembered at {path_of('lambdafutures')}: run "
             f"`{DEPLOY_COMMAND}` first, or use backend='local'"
         )
-    raise NotImplementedError("the AWS backend is not part of this version yet")
+    from lambdafutures._backends.lambda_invoker import LambdaInvoker
+
+    workers = max_workers or deployment.concurrency or LAMBDA_CONCURRENCY
+    return LambdaInvoker(deployment, workers), workers

@@ -13,7 +13,7 @@ from lambdafutures._backends.worker_process import WorkerProcess
 from lambdafutures._wire import frames, outcome
 from lambdafutures._wire.frames import Frame
 from lambdafutures._wire.journal import IDLE
-from lambdafutures._wire.outcome import Entry, Fault, Outcome
+from lambdafutures._wire.outcome import Fault, Outcome
 from lambdafutures._wire.payload import Payload, SessionHead
 from lambdafutures.options import Limits
 
@@ -40,6 +40,7 @@ class ProcessInvoker:
     """
 
     max_inline_bytes = NO_LIMIT_BYTES
+    deadline_s: float | None = None
 
     def __init__(
         self, max_workers: int, limits: Limits, max_chunks_per_worker: int | None = None
@@ -250,7 +251,7 @@ class ProcessInvoker:
             f"ended its worker: process {worker.pid} {worker.how_it_ended()}",
         )
         fault = Fault(kind, message, None if call == IDLE else call)
-        self._sink.on_outcome(_merged(payload, worker.journal.outcomes(), fault))
+        self._sink.on_outcome(worker.journal.salvage(payload.chunk, payload.attempt, fault))
 
     def _initializer_failed(self, frame: Frame) -> None:
         from lambdafutures.exceptions import InitializerFailed
@@ -316,19 +317,3 @@ def _load(worker: WorkerProcess) -> int:
 
 def _names(payload: Payload, chunk: int, attempt: int) -> bool:
     return payload.chunk == chunk and payload.attempt == attempt
-
-
-def _merged(payload: Payload, kept: list[Outcome], fault: Fault) -> Outcome:
-    """Return one outcome of what a runner had kept before it died, and why it died."""
-    merged = Outcome(payload.chunk, payload.attempt, fault=fault)
-    entries: list[Entry] = []
-    for piece in kept:
-        if not _names(payload, piece.chunk, piece.attempt):
-            continue
-        entries.extend(piece.entries)
-        merged.run_s.extend(piece.run_s)
-        merged.output.update(piece.output)
-        merged.received_s = piece.received_s
-        merged.setup_s = piece.setup_s
-    merged.entries = entries
-    return merged

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from lambdafutures._engine.chunk import Chunk, Ranges, Work, ranges_of
 from lambdafutures._wire import outcome
 from lambdafutures._wire.outcome import Entry, Fault
-from lambdafutures.exceptions import CallTimeout, LambdaFuturesError
+from lambdafutures.exceptions import CallTimeout, LambdaFuturesError, WireError
 from lambdafutures.options import RetryPolicy
 
 # A function that vanishes from its worker's cache is sent along the next time; a worker that
@@ -92,8 +92,8 @@ def judge(
     """
     if not unfinished:
         return Verdict([], [])
-    if fault.kind in (outcome.BLOB_MISSING, outcome.WORKER_ENDED):
-        return _untried(work, unfinished, fault)
+    if fault.kind in _NOBODYS_FAULT:
+        return _NOBODYS_FAULT[fault.kind](work, unfinished, fault)
     suspects, others = _split(unfinished, fault.call)
     verdict = Verdict([], [])
     if others:
@@ -117,7 +117,25 @@ def judge(
     return verdict
 
 
+def _throttled(work: Work, unfinished: Sequence[int], fault: Fault) -> Verdict:
+    """Go on as soon as there is room: nothing ran, so it costs no try."""
+    again = Work(work.chunk, ranges_of(unfinished), work.tries - 1, work.strikes, work.resends)
+    return Verdict([(again, 0.0)], [])
+
+
+def _cut(work: Work, unfinished: Sequence[int], fault: Fault) -> Verdict:
+    """Go on in another worker: each that is cut has ended one call at least."""
+    return Verdict([(Work(work.chunk, ranges_of(unfinished), work.tries, work.strikes), 0.0)], [])
+
+
+def _refused(work: Work, unfinished: Sequence[int], fault: Fault) -> Verdict:
+    """Fail: somebody else writes where only we should."""
+    error = WireError(f"{_named(work.chunk, unfinished)}: {fault.message}")
+    return Verdict([], [(ranges_of(unfinished), error)])
+
+
 def _untried(work: Work, unfinished: Sequence[int], fault: Fault) -> Verdict:
+    """Send it again, a few times: a worker lacked something, or had ended."""
     calls = ranges_of(unfinished)
     if work.resends >= MAX_RESENDS:
         error = LambdaFuturesError(
@@ -158,3 +176,12 @@ def _named(chunk: Chunk, calls: Sequence[int]) -> str:
     if len(calls) == 1:
         return f"call {calls[0]} of chunk {chunk.number}"
     return f"{len(calls)} calls of chunk {chunk.number}"
+
+
+_NOBODYS_FAULT: dict[str, Callable[[Work, Sequence[int], Fault], Verdict]] = {
+    outcome.THROTTLED: _throttled,
+    outcome.CUT: _cut,
+    outcome.REFUSED: _refused,
+    outcome.BLOB_MISSING: _untried,
+    outcome.WORKER_ENDED: _untried,
+}

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from lambdafutures._engine import retrying
 from lambdafutures._engine.chunk import Attempt, Chunk, Work, indices_of
+from lambdafutures._engine.concurrency import Concurrency
 from lambdafutures._wire import outcome
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
 from lambdafutures.futures import AttemptFacts, Ending
@@ -43,7 +44,19 @@ class Wake(NamedTuple):
     at_s: float
 
 
-Command: TypeAlias = Send | Settle | Cancelled | Wake
+class Abandon(NamedTuple):
+    """Stop waiting for an attempt."""
+
+    chunk: int
+    attempt: int
+
+
+Command: TypeAlias = Send | Settle | Cancelled | Wake | Abandon
+
+# When every attempt is refused for this long there is no room for any: the function's reserved
+# concurrency is 0, or calls that wait for calls hold it all. Lambda refills its rates every second
+# and starts 1,000 sandboxes in 10 s, so mere overload passes sooner.
+NO_PROGRESS_S = 120.0
 
 
 class Scheduler:
@@ -54,6 +67,9 @@ class Scheduler:
         max_in_flight: Attempts under way at once.
         jitter: Gives a number from 0 to 1; random in earnest, scripted in tests.
         epoch_s: What to add to the clock's readings for seconds since the epoch.
+        deadline_s: Seconds after which an attempt counts as lost, its queueing included; None if
+            the backend notices every loss by itself.
+        patience_s: Seconds without any progress after which everything fails.
     """
 
     def __init__(
@@ -62,9 +78,15 @@ class Scheduler:
         max_in_flight: int,
         jitter: Callable[[], float],
         epoch_s: float = 0.0,
+        deadline_s: float | None = None,
+        patience_s: float = NO_PROGRESS_S,
     ) -> None:
         self._policy = policy
-        self.max_in_flight = max_in_flight
+        self._concurrency = Concurrency(max_in_flight)
+        self._deadline_s = deadline_s
+        self._deadlines: deque[Attempt] = deque()
+        self._patience_s = patience_s
+        self._throttled_since_s: float | None = None
         self._jitter = jitter
         self._epoch_s = epoch_s
         self._waiting: deque[Work] = deque()
@@ -74,6 +96,16 @@ class Scheduler:
         self._open: dict[int, Chunk] = {}
         self._broken: BaseException | None = None
         self.retries = 0
+
+    @property
+    def max_in_flight(self) -> int:
+        """The most attempts that are ever under way at once."""
+        return self._concurrency.ceiling
+
+    @max_in_flight.setter
+    def max_in_flight(self, ceiling: int) -> None:
+        if ceiling != self._concurrency.ceiling:
+            self._concurrency = Concurrency(ceiling)
 
     @property
     def is_idle(self) -> bool:
@@ -142,6 +174,11 @@ class Scheduler:
         """
         attempt = self._in_flight.pop((answer.chunk, answer.attempt), None)
         commands: list[Command] = []
+        if answer.fault is None or answer.fault.kind != outcome.THROTTLED:
+            self._throttled_since_s = None
+            self._concurrency.on_success()
+        elif attempt is not None and self._is_stuck(answer.fault, now_s):
+            return self.on_broken(_stuck(self._patience_s, answer.fault), now_s)
         if attempt is not None and attempt.work.chunk.number in self._open:
             self._take(attempt, answer, now_s, commands)
         return self._fill(commands, now_s)
@@ -179,7 +216,10 @@ class Scheduler:
         Args:
             now_s: The time.
         """
-        return self._fill([], now_s)
+        commands: list[Command] = []
+        if self._deadline_s is not None:
+            self._end_overdue(self._deadline_s, commands, now_s)
+        return self._fill(commands, now_s)
 
     # ---------------------------------------------------------------- sending
 
@@ -187,7 +227,10 @@ class Scheduler:
         if self._delayed:
             self._wake_delayed(commands, now_s)
         waiting = self._waiting
-        while waiting and len(self._in_flight) < self.max_in_flight:
+        allowed = self._concurrency.allowed(now_s)
+        if waiting and not allowed:
+            commands.append(Wake(self._concurrency.held_until_s))
+        while waiting and len(self._in_flight) < allowed:
             work = waiting.popleft()
             chunk = work.chunk
             if chunk.number not in self._open:
@@ -197,7 +240,42 @@ class Scheduler:
             attempt = Attempt(work, chunk.attempts, now_s)
             self._in_flight[chunk.number, chunk.attempts] = attempt
             commands.append(Send(attempt))
+            if self._deadline_s is not None:
+                if not self._deadlines:
+                    commands.append(Wake(now_s + self._deadline_s))
+                self._deadlines.append(attempt)
         return commands
+
+    def _end_overdue(self, deadline_s: float, commands: list[Command], now_s: float) -> None:
+        """Count attempts as lost whose time is over."""
+        overdue = self._deadlines
+        while overdue and overdue[0].sent_s + deadline_s <= now_s:
+            attempt = overdue.popleft()
+            name = attempt.work.chunk.number, attempt.number
+            if self._in_flight.get(name) is attempt:
+                del self._in_flight[name]
+                commands.append(Abandon(*name))
+                message = f"gave no sign of life within {deadline_s:g} s of being sent"
+                self._take(
+                    attempt, Outcome(*name, fault=Fault(outcome.LOST, message)), now_s, commands
+                )
+        while overdue and not self._is_in_flight(overdue[0]):
+            overdue.popleft()
+        if overdue:
+            commands.append(Wake(overdue[0].sent_s + deadline_s))
+
+    def _is_in_flight(self, attempt: Attempt) -> bool:
+        return self._in_flight.get((attempt.work.chunk.number, attempt.number)) is attempt
+
+    def _is_stuck(self, fault: Fault, now_s: float) -> bool:
+        """Take note of a throttle; tell whether there has been nothing else for too long."""
+        self._concurrency.on_throttled(len(self._in_flight), fault.wait_s, now_s)
+        if self._in_flight:
+            self._throttled_since_s = None
+        elif self._throttled_since_s is None:
+            self._throttled_since_s = now_s
+        since_s = self._throttled_since_s
+        return since_s is not None and now_s - since_s >= self._patience_s
 
     def _wake_delayed(self, commands: list[Command], now_s: float) -> None:
         while self._delayed and self._delayed[0][0] <= now_s:
@@ -320,3 +398,13 @@ def _lacking(work: Work, answer: Outcome) -> Fault | None:
     if told >= asked:
         return None
     return Fault(outcome.LOST, f"are missing from an outcome that tells of {told} of {asked} calls")
+
+
+def _stuck(patience_s: float, fault: Fault) -> BaseException:
+    from lambdafutures.exceptions import BackendError
+
+    return BackendError(
+        f"the backend has accepted nothing for {patience_s:g} s ({fault.message}): the function's "
+        "reserved concurrency may be 0, or calls that wait for other calls hold it all; see "
+        "`lambdafutures doctor`"
+    )

@@ -18,7 +18,15 @@ from lambdafutures._engine.callbacks import CallbackThreads
 from lambdafutures._engine.chunk import Chunk
 from lambdafutures._engine.dispatcher import Dispatcher
 from lambdafutures._engine.portal import Portal
-from lambdafutures._engine.scheduler import Cancelled, Command, Scheduler, Send, Settle, Wake
+from lambdafutures._engine.scheduler import (
+    Abandon,
+    Cancelled,
+    Command,
+    Scheduler,
+    Send,
+    Settle,
+    Wake,
+)
 from lambdafutures._wire.outcome import Outcome
 from lambdafutures.exceptions import BackendError
 from lambdafutures.options import Limits, RetryPolicy
@@ -77,7 +85,9 @@ class Session:
         self._observers = observers
         # Times given to users are seconds since the epoch; decisions use the monotonic clock.
         self._epoch_s = time.time() - time.monotonic()
-        self._scheduler = Scheduler(retry, invoker.slots, random.random, self._epoch_s)
+        self._scheduler = Scheduler(
+            retry, invoker.slots, random.random, self._epoch_s, invoker.deadline_s
+        )
         self._dispatcher = Dispatcher(invoker, limits)
         self._callbacks = CallbackThreads(f"lambdafutures-{name}")
         self._watchers = CallbackThreads(f"lambdafutures-{name}-observers", elastic=False)
@@ -246,6 +256,9 @@ class Session:
                 self._end_cancelled(command.chunk)
             elif type(command) is Wake:
                 self._wake_at(command.at_s)
+            elif type(command) is Abandon:
+                self._sent_at.pop((command.chunk, command.attempt), None)
+                self._invoker.abandon(command.chunk, command.attempt)
         if self._finishing and self._scheduler.is_idle:
             self._finished.set()
 

@@ -128,6 +128,17 @@ def encode_inline(kind: int, head: bytes, parts: Sequence[Buffer] = ()) -> list[
     return [_PREFIX.pack(MAGIC, kind, 0, sum(map(len, body))), *body]
 
 
+def pack(kind: int, head: bytes, parts: Sequence[Buffer] = ()) -> bytes:
+    """Return a frame as bytes, its body inline whatever its size: for an object or a payload.
+
+    Args:
+        kind: One of the kinds of this module.
+        head: Its structured part.
+        parts: Its binary parts; one-dimensional views of bytes.
+    """
+    return b"".join(encode_inline(kind, head, parts))
+
+
 def _table(head: bytes, parts: Sequence[Buffer]) -> bytes:
     if len(parts) == 1:  # by far the most frequent
         return struct.pack("<IIQ", 1, len(head), len(parts[0])) + head
@@ -189,20 +200,22 @@ class FrameReader:
         """
         data = self._data
         position = 0
-        while len(data) - position >= _PREFIX.size:
-            magic, kind, flags, size = _PREFIX.unpack_from(data, position)
-            if magic != MAGIC:
-                raise WireError(f"the stream is damaged: {data[position : position + 8]!r}")
-            start = position + _PREFIX.size
-            if flags & _IN_FILE:
-                position = start
-                yield self._from_file(kind, size)
-                continue
-            if len(data) < start + size:
-                break
-            position = start + size
-            yield self._inline(kind, memoryview(data)[start:position])
-        self._data = data[position:]
+        try:
+            while len(data) - position >= _PREFIX.size:
+                magic, kind, flags, size = _PREFIX.unpack_from(data, position)
+                if magic != MAGIC:
+                    raise WireError(f"the stream is damaged: {data[position : position + 8]!r}")
+                start = position + _PREFIX.size
+                if flags & _IN_FILE:
+                    position = start
+                    yield self._from_file(kind, size)
+                    continue
+                if len(data) < start + size:
+                    break
+                position = start + size
+                yield self._inline(kind, memoryview(data)[start:position])
+        finally:  # also when the caller wants no more than the first
+            self._data = data[position:]
 
     def _inline(self, kind: int, body: memoryview) -> Frame:
         head, sizes, offset = _parse_table(body)

@@ -17,7 +17,7 @@ import struct
 import time
 
 from lambdafutures._wire import frames, memory_file
-from lambdafutures._wire.outcome import Outcome
+from lambdafutures._wire.outcome import Entry, Fault, Outcome
 
 IDLE = -2
 SETUP = -1
@@ -116,6 +116,26 @@ class Journal:
             offset += len(piece)
             length -= len(piece)
         return [Outcome.decode(frame.head, frame.parts) for frame in reader.frames()]
+
+    def salvage(self, chunk: int, attempt: int, fault: Fault) -> Outcome:
+        """Return what had ended before the runner did, and why it did, as one outcome.
+
+        Args:
+            chunk: Number of the attempt's chunk.
+            attempt: Its number.
+            fault: What ended it.
+        """
+        salvaged = Outcome(chunk, attempt, fault=fault)
+        entries: list[Entry] = []
+        for kept in self.outcomes():
+            if (kept.chunk, kept.attempt) == (chunk, attempt):
+                entries.extend(kept.entries)
+                salvaged.run_s.extend(kept.run_s)
+                salvaged.output.update(kept.output)
+                salvaged.received_s = kept.received_s
+                salvaged.setup_s = kept.setup_s
+        salvaged.entries = entries
+        return salvaged
 
     def close(self) -> None:
         """Release the file."""

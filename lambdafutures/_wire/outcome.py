@@ -41,6 +41,10 @@ TIME = "time"
 LOST = "lost"
 BLOB_MISSING = "blob-missing"
 WORKER_ENDED = "worker-ended"  # ended in good order before it took the attempt
+CUT = "cut"  # the worker's own time was up; the call that ran had not had a whole worker's time
+REFUSED = "refused"  # a blob was not what its reference names; nothing was unpickled
+INITIALIZER = "initializer"  # the initializer raised: no call can run
+THROTTLED = "throttled"  # the backend had no room; nothing ran
 
 _HEAD = struct.Struct("<IHHIdddQ")
 _ENTRY = struct.Struct("<IIHH")
@@ -81,14 +85,18 @@ class Fault:
         kind: One of this module's kinds of fault.
         message: What happened, as a sentence.
         call: Index in the chunk of the call that ran; -1 during set-up; None if unknown.
+        wait_s: How long to wait before the next try, as the backend asks for it, in seconds.
     """
 
-    __slots__ = ("call", "kind", "message")
+    __slots__ = ("call", "kind", "message", "wait_s")
 
-    def __init__(self, kind: str, message: str, call: int | None = None) -> None:
+    def __init__(
+        self, kind: str, message: str, call: int | None = None, wait_s: float = 0.0
+    ) -> None:
         self.kind = kind
         self.message = message
         self.call = call
+        self.wait_s = wait_s
 
     def __repr__(self) -> str:
         return f"Fault({self.kind!r}, {self.message!r}, call={self.call!r})"

@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lambdafutures.cli import demo, version
+from lambdafutures.cli import demo, deploy, destroy, doctor, status, version
 
-_VERBS = (demo, version)
+_VERBS = (demo, deploy, doctor, status, destroy, version)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -18,56 +12,20 @@ import pytest
 
 from lambdafutures.cli import main
 from lambdafutures.deploy import bundle, plan, session, survey
-from tests.conftest import wait_until
+from tests.aws_servers import ministack_server, missing
 
 # Not the region that botocore or ministack would take by themselves.
 REGION = "eu-central-1"
 
 
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/_ministack/health", timeout=1) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
 @pytest.fixture(scope="session")
-def ministack(tmp_path_factory):
+def ministack():
     """The address of a ministack of our own."""
-    command = Path(sys.executable).with_name("ministack")
-    command = str(command) if command.exists() else shutil.which("ministack")
-    if command is None:
-        pytest.skip("needs ministack: pip install ministack==1.4.21")
-    folder = tmp_path_factory.mktemp("ministack")
-    port = _free_port()
-    settings = {
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "LAMBDA_EXECUTOR": "local",
-        "TMPDIR": str(folder),
-    }
-    with open(folder / "log", "wb") as log:
-        server = subprocess.Popen(
-            [command], env=os.environ | settings, cwd=folder, stdout=log, stderr=log
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(
-            lambda: server.poll() is not None or _answers(url),
-            lambda: (folder / "log").read_text(),
-        )
-        assert server.poll() is None, (folder / "log").read_text()
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
+    install = missing("ministack")
+    if install:
+        pytest.skip(install)
+    with ministack_server() as server:
+        yield server.endpoint_url
 
 
 @dataclass

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from lambdafutures.deploy import apply
+from lambdafutures.deploy import apply, bundle, session
 from lambdafutures.deploy.errors import AwsFault, DeployError
 from lambdafutures.deploy.options import running_python
 from lambdafutures.deployment import find_deployment, path_of
@@ -35,7 +35,7 @@ def sha256_of(cloud, function):
 def test_deploy_makes_all_and_destroy_leaves_nothing(cloud, lambdafutures):
     """From nothing to a remembered deployment and back, in the region that AWS_REGION names."""
     before = cloud.inventory()
-    status, out, err = lambdafutures("deploy", "--yes", "--memory", "1769", "3008")
+    status, _, err = lambdafutures("deploy", "--yes", "--memory", "1769", "3008")
     assert (status, err) == (0, "")
     made = {kind: there - before[kind] for kind, there in cloud.inventory().items()}
     second = f"lambdafutures-{PY}-3008"
@@ -53,7 +53,7 @@ def test_deploy_makes_all_and_destroy_leaves_nothing(cloud, lambdafutures):
     assert deployment.concurrency == 1000
     assert retries_of(cloud, second) == 0
 
-    status, out, err = lambdafutures("destroy", "--yes")
+    status, _, err = lambdafutures("destroy", "--yes")
     assert (status, err) == (0, "")
     assert cloud.inventory() == before
     assert find_deployment() is None
@@ -74,7 +74,7 @@ def test_changed_code_updates_in_place(cloud, lambdafutures, worker):
     name = f"lambdafutures-{PY}-512"
     bucket = cloud.bucket()
     new = worker("two")
-    status, out, _ = lambdafutures("deploy", "--yes")
+    status, _, _ = lambdafutures("deploy", "--yes")
     assert status == 0
     assert sha256_of(cloud, name) == new.sha256
     answer = cloud.client("lambda").get_function_configuration(FunctionName=name)
@@ -158,20 +158,36 @@ def test_a_failed_creation_leaves_nothing(cloud, aws, worker):
     before = cloud.inventory()
     wanted = broken(draw(worker("one")))
     said = []
-    with pytest.raises(DeployError, match="AAA: .*AWS::Nope::Nope"):
+    with pytest.raises(DeployError, match=r"AAA: .*AWS::Nope::Nope"):
         apply.deploy(aws, wanted, found(aws, wanted), said.append)
     assert cloud.inventory() == before
     assert find_deployment() is None
 
 
-def test_a_failed_upload_leaves_nothing(cloud, aws, worker):
+class DamagedBundle(bundle.Bundle):
+    """A zip that is not what its name says."""
+
+    sha256 = "0" * 64
+
+
+def test_a_failed_upload_leaves_nothing(cloud, aws):
     before = cloud.inventory()
-    wanted = draw(worker("one"))
-    options = dataclasses.replace(wanted.options, prefix="x" * 2000)  # no key may be so long
-    wanted = dataclasses.replace(wanted, options=options)
-    with pytest.raises(AwsFault, match="PutObject"):
+    wanted = draw(DamagedBundle(b"zip", ()))
+    with pytest.raises(DeployError, match="SHA-256"):
         apply.deploy(aws, wanted, found(aws, wanted), lambda text: None)
     assert cloud.inventory() == before
+
+
+def test_what_cannot_be_undone_is_told(cloud, worker, monkeypatch, lambdafutures):
+    """With S3 out of reach the upload fails, and so does the emptying of the bucket."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")  # discard: nobody listens
+    said = []
+    wanted = draw(worker("one"))
+    with session.connect(attempts=1) as aws, pytest.raises(AwsFault, match="PutObject"):
+        apply.deploy(aws, wanted, found(aws, wanted), said.append)
+    assert "run `lambdafutures destroy --name lambdafutures`" in said[-1]
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    assert lambdafutures("destroy", "--yes")[0] == 0
 
 
 def test_a_failed_update_leaves_the_old(cloud, aws, worker, lambdafutures):
@@ -229,7 +245,7 @@ def test_destroy_with_objects_versions_and_unfinished_uploads(cloud, lambdafutur
             s3.put_object(Bucket=bucket, Key=f"lambdafutures/sessions/s/{number}", Body=b"x")
     s3.delete_object(Bucket=bucket, Key="lambdafutures/sessions/s/0")
     s3.create_multipart_upload(Bucket=bucket, Key="lambdafutures/sessions/s/part")
-    status, out, err = lambdafutures("destroy", "--yes")
+    status, _, err = lambdafutures("destroy", "--yes")
     assert (status, err) == (0, "")
     assert bucket not in cloud.inventory()["buckets"]
 
@@ -254,8 +270,8 @@ def test_status(cloud, lambdafutures, worker):
     assert "nothing is deployed" in out
     lambdafutures("deploy", "--yes")
     bucket = cloud.bucket()
-    for session in ("a", "b"):
-        key = f"lambdafutures/sessions/{session}/out/1"
+    for name in ("a", "b"):
+        key = f"lambdafutures/sessions/{name}/out/1"
         cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=b"x" * 500_000)
     status, out, _ = lambdafutures("status")
     assert status == 0

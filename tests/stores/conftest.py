@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from typing import Any, Protocol, TypeVar
@@ -28,6 +29,17 @@ STORES = (*PLAIN, *SERVERS)
 FAST = ("memory", "file", "ministack", "strict")
 """Those on which thousands of objects take seconds, not minutes."""
 WORKERS = tuple(f"worker-{name}" for name in SERVERS)
+
+
+DEVIATIONS = {
+    ("seaweedfs", "test_listings_come_in_the_order_of_the_keys_bytes"): (
+        "lists a folder's files before its folders, whatever their names"
+    ),
+    ("seaweedfs", "test_start_after_leaves_out_what_is_not_greater"): (
+        "leaves out too much where StartAfter lies inside a folder"
+    ),
+}
+"""Where a server is known to differ from S3; a test that passes all the same is an error."""
 
 
 class Objects(Protocol):
@@ -98,6 +110,8 @@ def make_store(
             server = server_named(name.removeprefix("worker-"))
             options = {"multipart_bytes": PART_BYTES, "part_bytes": PART_BYTES, **options}
             environ = server.environ()
+            if ca_bundle := os.environ.get("AWS_CA_BUNDLE"):
+                environ["AWS_CA_BUNDLE"] = ca_bundle
             if endpoint_url:
                 environ["AWS_ENDPOINT_URL"] = endpoint_url
             if name in WORKERS:
@@ -122,6 +136,9 @@ def objects(request: pytest.FixtureRequest, make_store: Callable[..., Objects]) 
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, make_store: Callable[..., Store]) -> Store:
     """Every store."""
+    reason = DEVIATIONS.get((request.param, request.node.originalname))
+    if reason is not None:
+        request.node.add_marker(pytest.mark.xfail(reason=reason, strict=True))
     return make_store(request.param)
 
 

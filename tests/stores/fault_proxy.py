@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import struct
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Self
@@ -28,6 +30,7 @@ class Answer:
     status: int
     code: str
     headers: tuple[tuple[str, str], ...] = ()
+    content: str = ""
 
 
 def slow_down(retry_after: str | None = None) -> Answer:
@@ -58,11 +61,23 @@ class ErrorIn200:
 
 
 @dataclass(frozen=True)
+class Mute:
+    """Let the request be applied, and say nothing until the client gives up."""
+
+
+@dataclass(frozen=True)
+class First:
+    """Do something else before the request is passed on."""
+
+    action: Callable[[], object]
+
+
+@dataclass(frozen=True)
 class Close:
     """Pass the request on and answer, then close the connection without saying so."""
 
 
-Fault = Answer | Reset | LostReply | Cut | ErrorIn200 | Close
+Fault = Answer | Reset | LostReply | Cut | ErrorIn200 | Mute | First | Close
 
 
 @dataclass
@@ -86,7 +101,7 @@ class _Rule:
 class FaultProxy:
     """Pass requests on to a server, but for those that the script gives a fault."""
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(self, endpoint_url: str, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(endpoint_url)
         self._upstream = (str(parts.hostname), int(parts.port or 80))
         self._rules: list[_Rule] = []
@@ -107,7 +122,10 @@ class FaultProxy:
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self.endpoint_url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if tls is None else "https"
+        self.endpoint_url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -122,6 +140,11 @@ class FaultProxy:
         """Give the next requests of a method, with `part` in their target, these faults."""
         with self._lock:
             self._rules.append(_Rule(method, part, deque(faults)))
+
+    def clear(self) -> None:
+        """Bring no more faults."""
+        with self._lock:
+            self._rules.clear()
 
     def count(self, method: str, part: str = "") -> int:
         """Return how many requests of a method, with `part` in their target, came by."""
@@ -150,15 +173,20 @@ class FaultProxy:
             with self._lock:
                 fault = self._fault_for(method, target)
                 self.seen.append(Seen(method, target, headers, connection, fault))
+            body = handler.rfile.read(int(headers.get("content-length", 0)))
             if isinstance(fault, Reset):
                 return _reset(handler.connection)
-            body = handler.rfile.read(int(headers.get("content-length", 0)))
+            if isinstance(fault, First):
+                fault.action()
             if isinstance(fault, Answer | ErrorIn200):
                 answer = _error(fault)
             else:
                 answer = self._pass_on(method, target, headers, body)
             if isinstance(fault, LostReply):
                 return _reset(handler.connection)
+            if isinstance(fault, Mute):
+                handler.rfile.read(1)
+                return None
             head, content = answer
             if isinstance(fault, Cut):
                 handler.wfile.write(head + content[: fault.after_bytes])
@@ -205,6 +233,8 @@ def _error(fault: Answer | ErrorIn200) -> tuple[bytes, bytes]:
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code>'
         "<Message>Brought by the script.</Message></Error>"
     ).encode()
+    if isinstance(fault, Answer) and fault.content:
+        content = fault.content.encode()
     headers += [("Content-Type", "application/xml"), ("Content-Length", str(len(content)))]
     return _head(status, headers), content
 

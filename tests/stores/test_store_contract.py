@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -136,16 +137,21 @@ def test_any_key_is_kept_as_it_is(
         if name.removeprefix("worker-") in _PLAIN_PATHS_ONLY:
             segments = key.split("/") + other.split("/")
             assume(not {"", ".", ".."} & set(segments))
+            assume("\\" not in key + other)  # SeaweedFS takes it for a slash
             # A folder and a file of one name exclude each other there.
             assume(not key.startswith(f"{other}/") and not other.startswith(f"{key}/"))
-        run(objects.put(prefix + key, b"one"))
-        run(objects.put(prefix + other, b"two"))
-        assert run(objects.get(prefix + key)) == b"one"
+        # A place of its own for each example: one that fails leaves nothing in the way of the next.
+        here = f"{prefix}{next(examples)}/"
+        run(objects.put(here + key, b"one"))
+        run(objects.put(here + other, b"two"))
+        assert run(objects.get(here + key)) == b"one"
         if name in STORES:
-            assert run(listed(objects, prefix)) == sorted([prefix + key, prefix + other])
-            run(objects.delete([prefix + key, prefix + other]))
-            assert run(objects.head(prefix + key)) is None
+            # In any order: the order of listings has tests of its own.
+            assert sorted(run(listed(objects, here))) == sorted([here + key, here + other])
+            run(objects.delete([here + key, here + other]))
+            assert run(objects.head(here + key)) is None
 
+    examples = itertools.count()
     check()
 
 

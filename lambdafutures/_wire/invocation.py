@@ -1,0 +1,229 @@
+"""The JSON of one Lambda Invoke, and of its answer.
+
+Binary parts are base64 text. What does not fit is in the store, and named here by its key and hash.
+"""
+
+from __future__ import annotations
+
+import json
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Sequence
+
+from lambdafutures._wire import frames
+from lambdafutures._wire.payload import FORMAT_VERSION, Payload, SessionHead
+from lambdafutures.exceptions import WireError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lambdafutures._wire.codec import Buffer
+
+# How an outcome comes home.
+RESPONSE = "response"
+POLL = "poll"
+
+# Lambda's limits on what is sent and answered (service quotas, "Invocation payload"): synchronous 6
+# MB each way, asynchronous 1 MB.
+MAX_REQUEST_BYTES = 6 * 1024 * 1024
+MAX_EVENT_BYTES = 1024 * 1024
+MAX_RESPONSE_BYTES = 6 * 1024 * 1024
+# Room for the JSON around the base64 text.
+ENVELOPE_BYTES = 16 * 1024
+
+
+def fits(nbytes: int, limit_bytes: int) -> bool:
+    """Tell whether binary parts, as base64 text, fit a payload.
+
+    Args:
+        nbytes: Their length.
+        limit_bytes: The payload's limit.
+    """
+    return -(-nbytes // 3) * 4 + ENVELOPE_BYTES <= limit_bytes
+
+
+class StoredParts:
+    """Say where parts are that did not fit.
+
+    Args:
+        key: Key of the object.
+        start: Where they begin in it.
+        length: How many bytes.
+        sha256: Their hash (`blob.digest` of the parts).
+    """
+
+    __slots__ = ("key", "length", "sha256", "start")
+
+    def __init__(self, key: str, start: int, length: int, sha256: str) -> None:
+        self.key = key
+        self.start = start
+        self.length = length
+        self.sha256 = sha256
+
+
+class Invocation:
+    """Say everything that one invocation needs to know.
+
+    Args:
+        session: What holds for all calls of the executor.
+        payload: What to run; parts that are in the store are empty here.
+        bucket: The deployment's bucket.
+        prefix: Prefix of its keys.
+        reply: `RESPONSE` or `POLL`.
+        out_key: Key for the outcome, where it goes into the store.
+        key: The session's signing key.
+        deadline_s: When nobody waits for it any more, in seconds since the epoch.
+        stored_function: Whether the function is in the store, under its hash.
+        stored_arguments: Where the arguments are, if not inline.
+    """
+
+    __slots__ = (
+        "bucket",
+        "deadline_s",
+        "key",
+        "out_key",
+        "payload",
+        "prefix",
+        "reply",
+        "session",
+        "stored_arguments",
+        "stored_function",
+    )
+
+    def __init__(
+        self,
+        session: SessionHead,
+        payload: Payload,
+        bucket: str,
+        prefix: str,
+        reply: str,
+        out_key: str,
+        key: bytes,
+        deadline_s: float,
+        stored_function: bool = False,
+        stored_arguments: StoredParts | None = None,
+    ) -> None:
+        self.session = session
+        self.payload = payload
+        self.bucket = bucket
+        self.prefix = prefix
+        self.reply = reply
+        self.out_key = out_key
+        self.key = key
+        self.deadline_s = deadline_s
+        self.stored_function = stored_function
+        self.stored_arguments = stored_arguments
+
+    def encode(self) -> bytes:
+        """Return the JSON of the Invoke."""
+        payload = self.payload
+        with_function = bool(payload.function_parts) and not self.stored_function
+        parts: list[Buffer] = [*payload.function_parts] if with_function else []
+        stored = self.stored_arguments
+        if stored is None:
+            parts += payload.arguments
+        head = payload.encode_head(with_function=with_function)
+        return json.dumps(
+            {
+                "lambdafutures": FORMAT_VERSION,
+                "session": to_text(frames.pack(frames.HELLO, b"", self.session.encode())),
+                "chunk": to_text(frames.pack(frames.CHUNK, head, parts)),
+                "bucket": self.bucket,
+                "prefix": self.prefix,
+                "reply": self.reply,
+                "out_key": self.out_key,
+                "key": self.key.hex(),
+                "deadline_s": self.deadline_s,
+                "stored_function": self.stored_function,
+                "stored_arguments": None
+                if stored is None
+                else [stored.key, stored.start, stored.length, stored.sha256],
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, fields: dict[str, Any]) -> Invocation:
+        """Read the JSON of an Invoke.
+
+        Args:
+            fields: The parsed JSON.
+
+        Raises:
+            WireError: If it is not one, or of another version.
+        """
+        check_fields(fields)
+        try:
+            chunk = frames.parse(a2b_base64(fields["chunk"]))
+            stored = fields["stored_arguments"]
+            return cls(
+                SessionHead.decode(frames.parse(a2b_base64(fields["session"])).parts),
+                Payload.decode(chunk.head, chunk.parts),
+                fields["bucket"],
+                fields["prefix"],
+                fields["reply"],
+                fields["out_key"],
+                bytes.fromhex(fields["key"]),
+                fields["deadline_s"],
+                fields["stored_function"],
+                None if stored is None else StoredParts(*stored),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise WireError(f"a damaged invocation: {error!r}") from error
+
+
+def check_fields(fields: object) -> dict[str, Any]:
+    """Return a JSON object if it is one of ours, of this version.
+
+    Args:
+        fields: The parsed JSON.
+
+    Raises:
+        WireError: If it is not; names both versions.
+    """
+    if not isinstance(fields, dict) or "lambdafutures" not in fields:
+        raise WireError("not a message of lambdafutures")
+    version = fields["lambdafutures"]
+    if version != FORMAT_VERSION:
+        raise WireError(
+            f"a message of format {version} where this side speaks {FORMAT_VERSION}: client and "
+            "worker run different versions of lambdafutures; run `lambdafutures deploy` again"
+        )
+    return fields
+
+
+def to_text(data: Buffer) -> str:
+    """Return bytes as base64 text."""
+    return b2a_base64(data, newline=False).decode("ascii")
+
+
+def from_text(text: str) -> bytes:
+    """Return the bytes of base64 text."""
+    return a2b_base64(text)
+
+
+def answer(**fields: object) -> dict[str, object]:
+    """Return the JSON object of an answer.
+
+    Args:
+        **fields: `outcome` (base64 of a sealed outcome), or `stored` (its key), or `refused` (why
+            no outcome can be written, as a sentence).
+    """
+    return {"lambdafutures": FORMAT_VERSION, **fields}
+
+
+def unpack_parts(data: Buffer) -> Sequence[Buffer]:
+    """Return the parts that an object of the store holds.
+
+    Args:
+        data: The object, or its part that a reference names.
+    """
+    return frames.parse(data).parts
+
+
+def pack_parts(parts: Sequence[Buffer]) -> bytes:
+    """Return parts as the bytes of an object.
+
+    Args:
+        parts: The parts of a pickled object.
+    """
+    return frames.pack(frames.CHUNK, b"", parts)

@@ -1,0 +1,184 @@
+"""The supervisor's side of a runner: forked once, kept warm, watched."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+from lambdafutures._wire import frames, memory_file
+from lambdafutures._wire.frames import Frame, FrameReader
+from lambdafutures._wire.journal import Journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lambdafutures._wire.codec import Buffer
+    from lambdafutures._wire.payload import SessionHead
+
+CRASH_BYTES = 8 * 1024
+# The kernel's out-of-memory killer takes the process with the highest score: the runner, not us.
+OOM_SCORE = b"1000"
+
+
+class RunnerProcess:
+    """Fork a runner that serves one session.
+
+    Args:
+        session: What to tell it first.
+    """
+
+    def __init__(self, session: SessionHead) -> None:
+        self.session = session.session
+        self.journal = Journal()
+        self._crash = memory_file.create()
+        self._requests, requests_end = frames.datagram_pair()
+        self._answers, theirs = socket.socketpair()
+        self._reader = FrameReader()
+        self._status: int | None = None
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._requests.close()
+            self._answers.close()
+            _become_runner(requests_end, theirs, self.journal.handle, self._crash, parent)
+        requests_end.close()
+        theirs.close()
+        self._ended = os.pidfd_open(self.pid)
+        _send_all(self._answers, frames.HELLO, b"", session.encode())
+
+    def send(self, head: bytes, parts: Sequence[Buffer]) -> None:
+        """Hand over an attempt.
+
+        Args:
+            head: The payload's head.
+            parts: Its parts.
+
+        Raises:
+            OSError: If the runner has ended, or there is no room.
+        """
+        _send_all(self._requests, frames.CHUNK, head, parts)
+
+    def wait(self, seconds: float) -> Frame | None:
+        """Return the next message, or None if there is none within `seconds` or ever.
+
+        Args:
+            seconds: How long to wait at the most.
+        """
+        poll = select.poll()
+        poll.register(self._answers, select.POLLIN)
+        poll.register(self._ended, select.POLLIN)
+        until = time.monotonic() + seconds
+        while True:
+            for frame in self._reader.frames():
+                return frame
+            left_s = until - time.monotonic()
+            ready = {handle for handle, _ in poll.poll(max(0.0, left_s) * 1000)}
+            if self._answers.fileno() in ready:
+                try:
+                    data, handles = frames.receive(self._answers)
+                except ConnectionError:
+                    return None
+                if not data:
+                    return None
+                self._reader.feed(data, handles)
+            elif self._ended in ready or left_s <= 0:
+                return None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status is not None
+
+    def wait_ended(self) -> None:
+        """Wait for the process to end."""
+        if self._status is None:
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def kill(self) -> None:
+        """End the process and those that it started; wait for its end."""
+        if not self.has_ended:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has not made its group yet
+                os.kill(self.pid, signal.SIGKILL)
+            self.wait_ended()
+
+    def how_it_ended(self) -> str:
+        """Say in words how the process ended, and where it was if a signal of its own ended it."""
+        status = self._status or 0
+        how = f"exited with status {status}"
+        if status < 0:
+            how = f"was killed by {signal.Signals(-status).name}"
+        stack = os.pread(self._crash, CRASH_BYTES, 0).decode("utf-8", "replace").strip()
+        return f"{how}; it was here:\n{stack}\n" if stack else how
+
+    def resident_bytes(self) -> int:
+        """Return the resident memory now, in bytes; 0 if the process has ended."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as statm:
+                return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+        except (OSError, IndexError):
+            return 0
+
+    def close(self) -> None:
+        """End the process if it has not, and release everything."""
+        self.kill()
+        self._requests.close()
+        self._answers.close()
+        self._reader.close()
+        os.close(self._ended)
+        os.close(self._crash)
+        self.journal.close()
+
+
+def _send_all(sock: socket.socket, kind: int, head: bytes, parts: Sequence[Buffer]) -> None:
+    frame = frames.encode(kind, head, parts)
+    try:
+        while not frames.send(sock, frame):
+            pass
+    finally:
+        frame.close()
+
+
+def _become_runner(
+    requests: socket.socket, answers: socket.socket, journal: int, crash: int, parent: int
+) -> None:
+    """Serve in this forked process; never returns into the code that forked."""
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        _prefer_for_oom_kill()
+        from lambdafutures._worker import runner
+
+        runner.main(requests.detach(), answers.detach(), journal, crash, parent)
+        status = 0
+    except SystemExit:
+        status = 0
+    except BaseException:  # noqa: BLE001 - reported where Lambda's log shows it
+        sys.excepthook(*sys.exc_info())
+    finally:
+        faulthandler.disable()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _prefer_for_oom_kill() -> None:
+    try:
+        handle = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.write(handle, OOM_SCORE)
+    finally:
+        os.close(handle)
