@@ -89,6 +89,32 @@ with LambdaPoolExecutor(1) as ex:
     assert said == "True 3\n"
 
 
+def test_modules_that_no_path_leads_to_travel_by_value(tmp_path):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "plugin.py").write_text(
+        "class Thing:\n    size = 3\ndef make(x):\n    return Thing(), helper(x)\n"
+        "def helper(x):\n    return x + 1\n"
+    )
+    said = run_script(
+        tmp_path / "script.py",
+        """
+import importlib.util, sys
+from lambdafutures import LambdaPoolExecutor
+
+spec = importlib.util.spec_from_file_location("plugin", sys.argv[1])
+plugin = importlib.util.module_from_spec(spec)
+sys.modules["plugin"] = plugin
+spec.loader.exec_module(plugin)
+with LambdaPoolExecutor(1) as ex:
+    thing, number = ex.submit(plugin.make, 1).result()
+    print(isinstance(thing, plugin.Thing), number)
+""",
+        str(hidden / "plugin.py"),
+    )
+    assert said == "True 2\n"
+
+
 def test_a_script_that_ends_without_shutdown_finishes_its_calls(tmp_path):
     out = tmp_path / "out"
     said = run_script(

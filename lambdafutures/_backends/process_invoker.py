@@ -206,7 +206,7 @@ class ProcessInvoker:
             worker.forget(payload.function)
         else:
             worker.learn(payload.function)
-        self._lookahead.on_attempt(answer.setup_s + sum(answer.run_s) + answer.packing_s)
+        self._lookahead.on_attempt(answer.setup_s + answer.ran_s + answer.packing_s)
         self._report(worker, payload, answer)
 
     def _report(self, worker: WorkerProcess, payload: Payload, answer: Outcome) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from lambdafutures._engine.chunk import Function
 from lambdafutures._engine.fingerprint import Fingerprint, fingerprint, is_same
+from lambdafutures._engine.importable import send_by_value_if_lost
 from lambdafutures._wire import blob, codec
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Packer:
         return made
 
     def _pickled(self, function: Callable[..., Any]) -> Function:
+        send_by_value_if_lost(getattr(function, "__module__", None))
         try:
             packed = codec.dumps(function, self._serializer)
         except Exception as error:

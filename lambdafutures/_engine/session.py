@@ -211,7 +211,7 @@ class Session:
         if sent_s is not None:
             counters.away_s += now_s - sent_s
             counters.setup_s += answer.setup_s
-            counters.run_s += sum(answer.run_s)
+            counters.run_s += answer.ran_s
         if self._observers:
             self._tell(
                 events.AttemptEnded(
@@ -219,7 +219,7 @@ class Session:
                     answer.attempt,
                     now_s + self._epoch_s,
                     answer.setup_s,
-                    sum(answer.run_s),
+                    answer.ran_s,
                     answer.peak_memory_bytes,
                     answer.fault.message if answer.fault else None,
                 )

@@ -15,6 +15,7 @@ import mmap
 import os
 import struct
 import time
+from functools import partial
 
 from lambdafutures._wire import frames, memory_file
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
@@ -45,7 +46,8 @@ class Journal:
         self.handle = handle
         self._page = mmap.mmap(handle, _START)
         self._length = 0
-        self._mark = _MARK.pack_into
+        self.marker = partial(_MARK.pack_into, self._page, 0)
+        """`mark`, without the cost of a method: it is called before each call."""
         self.mark(IDLE, time.monotonic())
 
     def begin(self, chunk: int, attempt: int) -> None:
@@ -68,7 +70,7 @@ class Journal:
             call: Index of the call in its chunk.
             now_s: The time, by the monotonic clock.
         """
-        self._mark(self._page, 0, call, now_s)
+        self.marker(call, now_s)
 
     def append(self, outcome: Outcome) -> None:
         """Keep calls that ended.

@@ -119,6 +119,7 @@ class Outcome:
     """
 
     __slots__ = (
+        "_ran_s",
         "attempt",
         "chunk",
         "entries",
@@ -155,6 +156,14 @@ class Outcome:
         self.peak_memory_bytes = peak_memory_bytes
         self.output = output or {}
         self.fault = fault
+        self._ran_s: float | None = None
+
+    @property
+    def ran_s(self) -> float:
+        """Seconds that the calls ran, added up."""
+        if self._ran_s is None:
+            self._ran_s = sum(self.run_s)
+        return self._ran_s
 
     def encode(self) -> tuple[bytes, list[Buffer]]:
         """Return the head and the parts of all entries."""

@@ -111,7 +111,7 @@ class _Chunk:
 
     def run(self, indices: Iterable[int]) -> None:
         """Run the calls and fill in the answer."""
-        mark = self._execution._journal.mark
+        mark = self._execution._journal.marker
         capture = self._execution._capture
         arguments = self._arguments
         function = self._function
