@@ -1,7 +1,8 @@
 """Where things are on AWS: what `lambdafutures deploy` remembered, read back.
 
 A deployment is one JSON file under `$LAMBDAFUTURES_HOME`, by default ``~/.lambdafutures``. It holds
-names and places only, never a credential.
+names and places only, never a credential. A worker on AWS has no such file: it is told in
+`$LAMBDAFUTURES_DEPLOYMENT_JSON`, so that executors opened there use the same deployment.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 DEFAULT_NAME = "lambdafutures"
 HOME_VARIABLE = "LAMBDAFUTURES_HOME"
 DEPLOYMENT_VARIABLE = "LAMBDAFUTURES_DEPLOYMENT"
+JSON_VARIABLE = "LAMBDAFUTURES_DEPLOYMENT_JSON"
 DEPLOY_COMMAND = "lambdafutures deploy"
 
 
@@ -91,20 +93,33 @@ def find_deployment(
     """Return the deployment that was set up, or None.
 
     Args:
-        name: Its name; else `$LAMBDAFUTURES_DEPLOYMENT`, else ``lambdafutures``.
+        name: Its name; else `$LAMBDAFUTURES_DEPLOYMENT`, else the one that a worker was told, else
+            ``lambdafutures``.
         environ: Environment variables; the process's own by default.
 
     Raises:
         ValueError: If the file that remembers it is damaged; the message names the file.
     """
     environ = os.environ if environ is None else environ
-    path = path_of(name or environ.get(DEPLOYMENT_VARIABLE) or DEFAULT_NAME, environ)
+    name = name or environ.get(DEPLOYMENT_VARIABLE)
+    if environ.get(JSON_VARIABLE):
+        told = _told(environ[JSON_VARIABLE])
+        if name in (None, "", told.name):
+            return told
+    path = path_of(name or DEFAULT_NAME, environ)
     try:
         return Deployment.from_json(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); run `{DEPLOY_COMMAND}` again") from error
+
+
+def _told(text: str) -> Deployment:
+    try:
+        return Deployment.from_json(text)
+    except ValueError as error:
+        raise ValueError(f"${JSON_VARIABLE} is damaged ({error})") from error
 
 
 def remember(deployment: Deployment, environ: Mapping[str, str] | None = None) -> Path:

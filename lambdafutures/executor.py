@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import itertools
 import logging
 import os
@@ -16,7 +18,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from lambdafutures._backends.connect import choose_backend, connect
+from lambdafutures._backends.connect import OnAws, choose_backend, connect
 from lambdafutures._engine import chunking, exit_drain, mapping
 from lambdafutures._engine.chunk import Chunk, Function
 from lambdafutures._engine.packing import Packer
@@ -40,6 +42,7 @@ _log = logging.getLogger("lambdafutures")
 
 # How deep executors may nest: Lambda stops a chain at about 16 invocations of one function.
 MAX_DEPTH = 15
+COMPLETIONS = ("auto", "response", "poll")
 DEPTH_VARIABLE = "LAMBDAFUTURES_DEPTH"
 
 
@@ -58,6 +61,12 @@ class LambdaPoolExecutor(Executor):
             replaced by a fresh one.
         backend: ``"local"`` or ``"aws"``. By default what `$LAMBDAFUTURES_BACKEND` names, else AWS
             if a deployment is set up, else local.
+        deployment: Name of the deployment on AWS; by default what `$LAMBDAFUTURES_DEPLOYMENT`
+            names, else the one that is set up.
+        completion: How outcomes come home from AWS: ``"response"`` holds a connection for each
+            call that runs, ``"poll"`` looks for them in the store, ``"auto"`` does the former up
+            to several hundred at once and the latter beyond.
+        memory_mb: Which of the deployment's functions on AWS; by default its smallest.
         serializer: ``"cloudpickle"`` or ``"dill"``: who pickles what plain pickle cannot.
         retry: How often a call is tried.
         limits: What a call may use.
@@ -80,6 +89,9 @@ class LambdaPoolExecutor(Executor):
         *,
         max_tasks_per_child: int | None = None,
         backend: Literal["local", "aws"] | None = None,
+        deployment: str | None = None,
+        completion: Literal["auto", "response", "poll"] = "auto",
+        memory_mb: int | None = None,
         serializer: Literal["cloudpickle", "dill"] = "cloudpickle",
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
@@ -87,18 +99,25 @@ class LambdaPoolExecutor(Executor):
         progress: bool = False,
     ) -> None:
         _check(max_workers, initializer, max_tasks_per_child, serializer)
+        if completion not in COMPLETIONS:
+            raise ValueError(f"completion must be one of {COMPLETIONS}, not {completion!r}")
         if mp_context is not None:
             warnings.warn(
                 "mp_context is ignored: workers are fresh interpreters or Lambda functions, "
                 "not processes of multiprocessing",
                 stacklevel=2,
             )
-        self._choice = choose_backend(backend)
+        self._choice = choose_backend(backend, deployment_name=deployment)
         self._limits = limits or Limits()
         self._retry = retry or RetryPolicy()
-        self._invoker, self._max_workers = connect(
-            self._choice, max_workers, self._limits, max_tasks_per_child
+        self._connection = connect(
+            self._choice,
+            max_workers,
+            self._limits,
+            max_tasks_per_child,
+            OnAws(deployment, completion, memory_mb),
         )
+        self._invoker, self._max_workers = self._connection[:2]
         _log.info("lambdafutures: %s backend, because %s", self._choice.name, self._choice.reason)
         self._observers = [*observers, *_progress_observers(progress)]
         self._packer = Packer(serializer)
@@ -119,7 +138,8 @@ class LambdaPoolExecutor(Executor):
         """Have `fn(*args, **kwargs)` called by a worker, and return its future.
 
         Function and arguments are pickled before this returns, but large arrays are read only when
-        the call is sent: do not change them before its future runs.
+        the call is sent, and again should it have to be retried: do not change them before its
+        future is done.
 
         Args:
             fn: What to call: any function, a lambda or a closure too.
@@ -181,16 +201,16 @@ class LambdaPoolExecutor(Executor):
             _fail(future, error)
             pending.append(future)
             return mapping.iterate(pending, None, deadline_s)
+        items: Iterator[Any] = zip(*iterables, strict=False)
+        length = None
         if chunksize == "auto" and buffersize is None:
-            iterables = tuple(list(iterable) for iterable in iterables)
-        chunks = chunking.split(
-            zip(*iterables, strict=False),
-            chunksize,
-            self._max_workers,
-            chunking.known_length(iterables) if chunksize == "auto" else None,
-        )
-        for items in itertools.islice(chunks, buffersize):
-            pending.extend(self._submit_items(session, function, items))
+            known = list(items)
+            items, length = iter(known), len(known)
+        elif chunksize == "auto":
+            length = chunking.known_length(iterables)
+        chunks = chunking.split(items, chunksize, self._max_workers, length)
+        for chunk in itertools.islice(chunks, buffersize):
+            pending.extend(self._submit_items(session, function, chunk))
         more = None
         if buffersize is not None:
             more = partial(_submit_more, weakref.ref(self), session, function, chunks, pending)
@@ -249,7 +269,8 @@ class LambdaPoolExecutor(Executor):
                 finish.atexit = False  # the drain at exit sees to that
             session = self._session
         if session.broken is not None:
-            raise session.broken
+            # A copy: the traceback of one that is raised again and again grows with each time.
+            raise copy.copy(session.broken)
         return session
 
     def _check_open(self) -> None:
@@ -262,6 +283,9 @@ class LambdaPoolExecutor(Executor):
         initializer = None
         if self._initializer is not None:
             initializer = codec.dumps((self._initializer, self._initargs), self._serializer)
+        # The paths mean nothing on another machine.
+        is_here = self._connection.is_here
+        sys_path = _sys_path() if is_here else None
         # The first worker boots while this process imports asyncio.
         self._invoker.prestart(
             SessionHead(
@@ -269,20 +293,19 @@ class LambdaPoolExecutor(Executor):
                 f"{sys.version_info.major}.{sys.version_info.minor}",
                 self._serializer,
                 initializer,
-                sys_path=[path or os.getcwd() for path in sys.path],
+                environment=self._connection.environment,
+                sys_path=sys_path,
                 log_level=logging.getLogger().level,
                 depth=self._depth,
             )
         )
-        from lambdafutures._engine.session import Session
+        try:
+            from lambdafutures._engine.session import Session
 
-        return Session(
-            self._id,
-            self._invoker,
-            self._retry,
-            self._limits,
-            self._observers,
-        )
+            return Session(self._id, self._invoker, self._retry, self._limits, self._observers)
+        except BaseException:
+            self._invoker.discard()
+            raise
 
     def _hand_over(self, session: Session, chunk: Chunk) -> None:
         # Under the lock, so that no chunk reaches a session after it was told to finish.
@@ -310,7 +333,7 @@ class LambdaPoolExecutor(Executor):
         with self._lock:
             self._is_shut_down = True
             session = self._session
-        if session is not None:
+        if session is not None and self._pid == os.getpid():
             session.finish(cancel_waiting=cancel_futures, kill=kill)
             if wait:
                 session.join()
@@ -332,6 +355,16 @@ def _submit_more(
 def _fail(future: LambdaFuture[Any] | ChunkFuture, error: BaseException) -> None:
     future.set_running_or_notify_cancel()
     future.set_exception(error)
+
+
+def _sys_path() -> list[str]:
+    """Return the import path for workers: the working directory by its name, strings only."""
+    found = []
+    for entry in sys.path:
+        if isinstance(entry, str):  # the import system passes over anything else
+            with contextlib.suppress(FileNotFoundError):  # a working directory that is gone
+                found.append(entry or os.getcwd())
+    return found
 
 
 def _next_depth() -> int:

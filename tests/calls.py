@@ -237,3 +237,63 @@ def spawn_child(path):
 
 def loaded():
     return list(sys.modules)
+
+
+def leave_at_once():
+    os._exit(3)
+
+
+def second_one_waits(folder):
+    """As an initializer: the first worker goes on, the second waits for the test."""
+    try:
+        Path(folder, "first").touch(exist_ok=False)
+    except FileExistsError:
+        wait_for_file(f"{folder}/go")
+
+
+class Counter:
+    def __init__(self):
+        self.number = 0
+
+    def count(self):
+        self.number += 1
+        return self.number
+
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+
+def many_parts(count):
+    import pickle
+
+    return [pickle.PickleBuffer(bytearray(20_000)) for _ in range(count)]
+
+
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+def log_unprintable():
+    import logging
+
+    logging.getLogger("odd").addHandler(logging.NullHandler())
+    logging.getLogger("odd").propagate = False
+    logging.getLogger("odd").warning(Unprintable())
+    return "went on"
+
+
+class ExitsWhenPickled:
+    def __reduce__(self):
+        raise SystemExit(4)
+
+
+def exits_when_pickled():
+    return ExitsWhenPickled()
+
+
+def fork_and_return():
+    return "parent" if os.fork() else "child"

@@ -42,6 +42,11 @@ def test_map_in_chunks_gives_the_same(ex, chunksize):
     assert list(ex.map(operator.neg, range(500), chunksize=chunksize)) == [-x for x in range(500)]
 
 
+def test_an_automatic_map_over_an_endless_second_iterable_ends(ex):
+    results = ex.map(pow, range(300), itertools.repeat(2), chunksize="auto")
+    assert list(results) == [x * x for x in range(300)]
+
+
 def test_map_ends_with_the_shortest_iterable(ex):
     assert list(ex.map(calls.add, [1, 2, 3], iter([10, 20]))) == [11, 22]
     assert list(ex.map(calls.identity, [])) == []

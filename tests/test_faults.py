@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import itertools
+import operator
 import os
 import signal
 import subprocess
 import sys
+import threading
+import warnings
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 
@@ -364,3 +370,159 @@ def test_the_client_that_forks_is_told_to_make_an_executor_of_its_own(ex):
     os.waitpid(child, 0)
     assert "made in another process" in said
     assert ex.submit(calls.identity, 2).result() == 2
+
+
+# -------------------------------------------------------------------- workers that cannot begin
+
+
+@pytest.mark.parametrize("how", [calls.leave_at_once, calls.die])
+def test_workers_that_end_before_they_are_ready_break_the_executor(how):
+    with LambdaPoolExecutor(2, backend="local", initializer=how) as ex:
+        futures = [ex.submit(calls.identity, x) for x in range(5)]
+        for future in futures:
+            with pytest.raises(BrokenProcessPool, match="workers end before the initializer ran"):
+                future.result(20)
+        assert ex.statistics().workers_started <= 6
+
+
+def test_an_initializer_over_the_memory_limit_breaks_the_executor():
+    limits = Limits(memory_mb=120)
+    with (
+        LambdaPoolExecutor(
+            1, backend="local", initializer=calls.allocate, initargs=(300,), limits=limits
+        ) as ex,
+        pytest.raises(BrokenProcessPool, match="more than its limit of 120 MiB"),
+    ):
+        ex.submit(calls.identity, 1).result(20)
+
+
+def test_a_slow_initializer_holds_up_only_its_own_worker(tmp_path):
+    """The first worker to boot takes over what was handed to the one that is still booting."""
+    with LambdaPoolExecutor(
+        2, backend="local", initializer=calls.second_one_waits, initargs=(str(tmp_path),)
+    ) as ex:
+        assert list(ex.map(calls.identity, range(10))) == list(range(10))
+        (tmp_path / "go").touch()
+
+
+def test_a_working_directory_with_misleading_names_is_not_looked_at(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise RuntimeError('shadowed')\n")
+    monkeypatch.chdir(tmp_path)
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        assert ex.submit(calls.identity, 1).result(20) == 1
+
+
+def test_a_default_timeout_of_the_clients_sockets_is_not_the_workers(monkeypatch):
+    import socket
+
+    socket.setdefaulttimeout(0.05)
+    try:
+        with LambdaPoolExecutor(1, backend="local") as ex:
+            pids = set()
+            for _ in range(3):
+                pids.add(ex.submit(calls.pid).result(20))
+                ex.submit(calls.spin, 0.1).result(20)
+    finally:
+        socket.setdefaulttimeout(None)
+    assert len(pids) == 1
+
+
+def test_a_backend_that_cannot_be_opened_fails_the_calls(monkeypatch):
+    from lambdafutures._backends import worker_process
+
+    def refuse(*_):
+        raise OSError(24, "Too many open files")
+
+    ex = LambdaPoolExecutor(1, backend="local")
+    monkeypatch.setattr(worker_process.os, "pidfd_open", refuse)
+    with pytest.raises(BrokenProcessPool, match="could not be opened.*Too many open files"):
+        ex.submit(calls.identity, 1).result(20)  # whichever notices it first
+    with pytest.raises(BrokenProcessPool):
+        ex.submit(calls.identity, 1)
+    monkeypatch.undo()
+    ex.shutdown()
+
+
+def test_shutdown_right_after_submit_loses_nothing():
+    for number in range(20):
+        ex = LambdaPoolExecutor(1, backend="local")
+        future = ex.submit(calls.identity, number)
+        ex.shutdown(wait=False)
+        assert future.result(20) == number
+        ex.shutdown()
+
+
+def test_a_forked_child_of_the_client_can_end():
+    import multiprocessing
+
+    called = threading.Event()
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        ex.submit(calls.identity, 1).add_done_callback(lambda _: called.set())
+        assert called.wait(20)
+        child = multiprocessing.get_context("fork").Process(target=calls.identity, args=(1,))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads
+            child.start()
+        child.join(20)
+        assert child.exitcode == 0
+        child.close()
+
+
+# -------------------------------------------------------------------- what a call leaves behind
+
+
+def test_a_callable_with_a_state_starts_anew_each_time():
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        counter = calls.Counter()
+        assert [ex.submit(counter.count).result() for _ in range(3)] == [1, 1, 1]
+        gather = functools.partial(operator.iadd, [])
+        assert [ex.submit(gather, [x]).result() for x in range(3)] == [[0], [1], [2]]
+
+
+def test_small_arrays_are_writable_too(ex):
+    numpy = pytest.importorskip("numpy")
+    for nbytes in (800, 20_000, 60_000, 70_000):
+        back = ex.submit(calls.identity, numpy.zeros(nbytes // 8)).result()
+        back[0] = 1
+
+
+def test_an_idle_worker_keeps_neither_arguments_nor_results():
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        baseline = ex.submit(calls.resident_mb).result()
+        ex.submit(calls.identity, bytes(200_000_000)).result()
+        assert ex.submit(calls.resident_mb).result() < baseline + 100
+
+
+def test_a_time_limit_keeps_no_payload_alive():
+    with LambdaPoolExecutor(1, backend="local", limits=Limits(time_s=3600)) as ex:
+        for _ in range(5):
+            ex.submit(len, bytes(50_000_000)).result()
+        (worker,) = ex._invoker._workers
+        held = [p for p in gc.get_objects() if type(p).__name__ == "Payload"]
+        assert held == []
+        assert worker.queue == []
+
+
+def test_a_result_of_many_parts_arrives(ex):
+    made = ex.submit(calls.many_parts, 700).result()
+    assert len(made) == 700
+
+
+def test_odd_entries_of_the_import_path_are_passed_over(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("/nowhere"), None])
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        assert ex.submit(calls.identity, 1).result(20) == 1
+
+
+def test_a_record_that_cannot_be_formatted_does_not_fail_the_call(ex):
+    assert ex.submit(calls.log_unprintable).result() == "went on"
+
+
+def test_system_exit_while_a_result_is_pickled_is_the_calls_error(ex):
+    error = ex.submit(calls.exits_when_pickled).exception()
+    assert isinstance(error, SystemExit)
+
+
+def test_a_call_that_forks_and_comes_back_twice_is_answered_once(ex):
+    assert ex.submit(calls.fork_and_return).result() in ("parent", "child")
+    assert list(ex.map(calls.identity, range(20))) == list(range(20))

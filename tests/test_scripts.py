@@ -214,3 +214,47 @@ with LambdaPoolExecutor(1) as ex:
         [sys.executable, *flag.split(), str(script)], capture_output=True, text=True
     )
     assert done.stdout == "same\n", done.stderr
+
+
+def test_attributes_of_the_scripts_classes_are_the_clients_own(tmp_path):
+    said = run_script(
+        tmp_path / "script.py",
+        """
+from lambdafutures import LambdaPoolExecutor
+
+class Job:
+    done = 0
+
+class Made:
+    pass
+
+def work(x):
+    job = Job()
+    job.x = x
+    Job.done = 99
+    class Local:
+        value = x
+    return job, Local().value, Local, Made
+
+with LambdaPoolExecutor(2) as ex:
+    for job, value, local, made in ex.map(work, range(10)):
+        Job.done += 1
+        assert type(job) is Job and value == job.x == local.value and made is Made
+    print(Job.done)
+""",
+    )
+    assert said == "10\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_client_without_standard_streams(tmp_path, closed):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom lambdafutures import LambdaPoolExecutor\n"
+        "with LambdaPoolExecutor(2) as ex:\n"
+        "    found = list(ex.map(abs, range(-5, 0)))\n"
+        "open(sys.argv[1], 'w').write(str(found))\n"
+    )
+    out = tmp_path / "out"
+    subprocess.run(f"{sys.executable} {script} {out} {closed}", shell=True, timeout=PATIENCE_S)
+    assert out.read_text() == "[5, 4, 3, 2, 1]"

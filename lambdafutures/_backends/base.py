@@ -107,6 +107,9 @@ class Invoker(Protocol):
     def prestart(self, session: SessionHead) -> None:
         """Begin what takes long (starting a worker), on any thread, before `open`."""
 
+    def discard(self) -> None:
+        """Undo `prestart`, where `open` will never be called."""
+
     def open(self, loop: asyncio.AbstractEventLoop, sink: AttemptSink) -> None:
         """Begin to serve; reports go to `sink`, on `loop`."""
 

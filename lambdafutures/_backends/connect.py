@@ -8,13 +8,21 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lambdafutures._backends.base import Invoker
-from lambdafutures.deployment import DEPLOY_COMMAND, find_deployment, path_of
-from lambdafutures.exceptions import DeploymentNotFound
+from lambdafutures.deployment import (
+    DEFAULT_NAME,
+    DEPLOY_COMMAND,
+    JSON_VARIABLE,
+    find_deployment,
+    path_of,
+)
+from lambdafutures.exceptions import DeploymentNotFound, MissingExtra
 from lambdafutures.options import Limits
 
 BACKENDS = ("local", "aws")
 # What AWS allows a region of an account at first (Lambda quotas); deployment asks for the real one.
 LAMBDA_CONCURRENCY = 1000
+# Set by Lambda in every worker, and nowhere else.
+LAMBDA_VARIABLE = "AWS_LAMBDA_FUNCTION_NAME"
 BACKEND_VARIABLE = "LAMBDAFUTURES_BACKEND"
 
 
@@ -30,11 +38,46 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_backend(argument: str | None, environ: Mapping[str, str] | None = None) -> Choice:
+class Connection(NamedTuple):
+    """Hold a backend that was chosen.
+
+    Args:
+        invoker: What runs attempts.
+        max_workers: How many run at once.
+        environment: Environment variables that workers need to open executors of their own.
+        is_here: Workers are on this machine, and import what it can.
+    """
+
+    invoker: Invoker
+    max_workers: int
+    environment: Mapping[str, str]
+    is_here: bool
+
+
+class OnAws(NamedTuple):
+    """Hold what a user wishes of the AWS backend alone.
+
+    Args:
+        deployment: Name of the deployment; by default the one that is found.
+        completion: How outcomes come home.
+        memory_mb: Which of the deployment's functions; by default the smallest.
+    """
+
+    deployment: str | None = None
+    completion: str = "auto"
+    memory_mb: int | None = None
+
+
+def choose_backend(
+    argument: str | None,
+    environ: Mapping[str, str] | None = None,
+    deployment_name: str | None = None,
+) -> Choice:
     """Return the backend to use.
 
     Args:
         argument: The executor's `backend`, or None.
+        deployment_name: The executor's `deployment`, or None; naming one chooses AWS.
         environ: Environment variables; the process's own by default.
 
     Raises:
@@ -43,6 +86,8 @@ def choose_backend(argument: str | None, environ: Mapping[str, str] | None = Non
     environ = os.environ if environ is None else environ
     if argument is not None:
         return _checked(argument, f"backend={argument!r} was given")
+    if deployment_name is not None:
+        return Choice("aws", f"deployment={deployment_name!r} was given")
     named = environ.get(BACKEND_VARIABLE)
     if named:
         return _checked(named, f"{BACKEND_VARIABLE}={named}")
@@ -67,22 +112,29 @@ def default_max_workers() -> int:
 
 
 def connect(
-    choice: Choice, max_workers: int | None, limits: Limits, max_tasks_per_child: int | None
-) -> tuple[Invoker, int]:
-    """Return the chosen backend's invoker, and how many workers there are.
+    choice: Choice,
+    max_workers: int | None,
+    limits: Limits,
+    max_tasks_per_child: int | None,
+    on_aws: OnAws = OnAws(),  # noqa: B008 - it is immutable
+) -> Connection:
+    """Return the chosen backend.
 
     Args:
         choice: The backend.
         max_workers: What the user asked for; None for the backend's own number.
         limits: What a call may use.
         max_tasks_per_child: Chunks after which a local worker is replaced.
+        on_aws: What is wished of the AWS backend.
 
     Raises:
+        ValueError: If the deployment has no function of the memory that was asked for.
         DeploymentNotFound: If the backend is AWS and nothing is deployed.
+        MissingExtra: If the backend is AWS and the library that speaks to it is missing.
         RuntimeError: If this system cannot run the local backend.
     """
     if choice.name == "aws":
-        return _connect_aws(choice, max_workers)
+        return _connect_aws(choice, max_workers, limits, on_aws)
     if sys.platform == "win32":
         raise RuntimeError(
             "the local backend needs Unix sockets that pass descriptors, which Windows lacks; "
@@ -91,17 +143,36 @@ def connect(
     from lambdafutures._backends.process_invoker import ProcessInvoker
 
     workers = max_workers or default_max_workers()
-    return ProcessInvoker(workers, limits, max_tasks_per_child), workers
+    return Connection(ProcessInvoker(workers, limits, max_tasks_per_child), workers, {}, True)
 
 
-def _connect_aws(choice: Choice, max_workers: int | None) -> tuple[Invoker, int]:
-    deployment = find_deployment()
+def _connect_aws(
+    choice: Choice, max_workers: int | None, limits: Limits, on_aws: OnAws
+) -> Connection:
+    deployment = find_deployment(on_aws.deployment)
     if deployment is None:
         raise DeploymentNotFound(
-            f"{choice.reason}, but no deployment is remembered at {path_of('lambdafutures')}: run "
+            f"{choice.reason}, but no deployment is remembered at "
+            f"{path_of(on_aws.deployment or DEFAULT_NAME)}: run "
             f"`{DEPLOY_COMMAND}` first, or use backend='local'"
         )
-    from lambdafutures._backends.lambda_invoker import LambdaInvoker
-
+    try:
+        from lambdafutures._backends.lambda_invoker import LambdaInvoker
+    except ModuleNotFoundError as error:
+        raise MissingExtra(_how_to_get(error.name or "aiobotocore")) from error
     workers = max_workers or deployment.concurrency or LAMBDA_CONCURRENCY
-    return LambdaInvoker(deployment, workers), workers
+    # A worker has no file that remembers the deployment.
+    environment = {JSON_VARIABLE: deployment.to_json()}
+    invoker = LambdaInvoker(
+        deployment, workers, on_aws.completion, on_aws.memory_mb, limits.memory_mb
+    )
+    return Connection(invoker, workers, environment, False)
+
+
+def _how_to_get(module: str) -> str:
+    if LAMBDA_VARIABLE in os.environ:
+        return (
+            f"an executor opened in a Lambda worker needs {module}, which this deployment leaves "
+            f"out: run `{DEPLOY_COMMAND} --nested`, or use backend='local' there"
+        )
+    return f"the AWS backend needs {module}: run `pip install lambdafutures` again"

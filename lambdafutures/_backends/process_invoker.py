@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lambdafutures._backends.base import AttemptSink, InvokerStatistics
 from lambdafutures._backends.lookahead import LookAhead
-from lambdafutures._backends.worker_process import WorkerProcess
+from lambdafutures._backends.worker_process import WRITE_ON_LOOP_BYTES, WorkerProcess
 from lambdafutures._wire import frames, outcome
 from lambdafutures._wire.frames import Frame
 from lambdafutures._wire.journal import IDLE
 from lambdafutures._wire.outcome import Fault, Outcome
 from lambdafutures._wire.payload import Payload, SessionHead
+from lambdafutures.exceptions import WireError
 from lambdafutures.options import Limits
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ LEAVE_S = 10.0
 # How often the memory of a busy worker is looked at. A process that takes 1 GB/s is then caught
 # within 50 MB of its limit.
 MEMORY_POLL_S = 0.05
+# Workers in a row that may end before they are ready: one may have been killed by somebody, three
+# have a reason that the next will share.
+MAX_STILLBORN = 3
 _MIB = 1024 * 1024
 
 
@@ -54,7 +58,9 @@ class ProcessInvoker:
         self._leaving: set[WorkerProcess] = set()
         self._queue: deque[Payload] = deque()
         self._lookahead = LookAhead()
-        self._doom: dict[WorkerProcess, tuple[str, str]] = {}
+        self._doom: dict[WorkerProcess, _Doom] = {}
+        self._watched: set[WorkerProcess] = set()
+        self._stillborn = 0
         self._closing = False
         self._ended = False
 
@@ -64,6 +70,15 @@ class ProcessInvoker:
         """Start the first worker: it boots while the client still imports its event loop."""
         self._session = session
         self._idle.append(self._new_worker())
+
+    def discard(self) -> None:
+        """End what `prestart` began; for an executor whose session could not be opened."""
+        self._ended = True
+        for worker in self._workers:
+            worker.discard()
+        self.statistics.workers_alive -= len(self._workers)
+        self._workers.clear()
+        self._idle.clear()
 
     def open(self, loop: asyncio.AbstractEventLoop, sink: AttemptSink) -> None:
         """Begin to serve."""
@@ -87,7 +102,13 @@ class ProcessInvoker:
             self._start_new(payload)
         else:
             least = min(self._workers, key=_load)
-            if len(least.queue) <= self._lookahead.depth and not self._has_served(least):
+            # Large ones wait for a free worker: what is still being written cannot be taken back.
+            is_large = payload.nbytes > WRITE_ON_LOOP_BYTES
+            if (
+                not is_large
+                and len(least.queue) <= self._lookahead.depth
+                and not self._has_served(least)
+            ):
                 self._start(least, payload)
             else:
                 self._queue.append(payload)
@@ -158,8 +179,9 @@ class ProcessInvoker:
 
     def _start(self, worker: WorkerProcess, payload: Payload) -> None:
         worker.send(payload, self._on_not_sent)
-        if payload.limit_s is not None:
-            self._loop.call_later(payload.limit_s, self._watch_time, worker, payload)
+        if payload.limit_s is not None and worker not in self._watched:
+            self._watched.add(worker)
+            self._loop.call_later(payload.limit_s, self._watch_time, worker)
 
     def _retire(self, worker: WorkerProcess) -> None:
         if worker in self._idle:
@@ -184,8 +206,13 @@ class ProcessInvoker:
     def _next_for(self, worker: WorkerProcess) -> Payload | None:
         if self._queue:
             return self._queue.popleft()
-        busiest = max(self._workers, key=_load)
-        return busiest.take_back() if busiest is not worker and len(busiest.queue) > 1 else None
+        for other in sorted(self._workers, key=_load, reverse=True):
+            # A worker that is still booting has begun nothing; any other is at its first.
+            if len(other.queue) > (0 if other.journal.is_booting else 1) and other is not worker:
+                payload = other.take_back()
+                if payload is not None:
+                    return payload
+        return None
 
     def _send_queued(self) -> None:
         if self._queue and not self._ended:
@@ -231,7 +258,12 @@ class ProcessInvoker:
         self._leaving.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
+        self._watched.discard(worker)
         doom = self._doom.pop(worker, None)
+        if not self._ended and worker.journal.is_booting:
+            self._on_stillborn(worker, doom)
+        elif not worker.journal.is_booting:
+            self._stillborn = 0
         if not self._ended:
             self._queue.extendleft(reversed(untaken))
             for payload in worker.queue:
@@ -242,15 +274,37 @@ class ProcessInvoker:
         for _ in range(len(self._queue)):
             self._send_queued()
 
-    def _report_death(
-        self, worker: WorkerProcess, payload: Payload, doom: tuple[str, str] | None
-    ) -> None:
-        call, _ = worker.journal.running(payload.chunk, payload.attempt)
-        kind, message = doom or (
-            outcome.DIED,
-            f"ended its worker: process {worker.pid} {worker.how_it_ended()}",
+    def on_damaged(self, worker: WorkerProcess, error: WireError) -> None:
+        """Take note that a worker's answers cannot be read any more."""
+        message = (
+            f"has an outcome that could not be received: {error}; the limit on open files may be "
+            "too low (`ulimit -n`)"
         )
-        fault = Fault(kind, message, None if call == IDLE else call)
+        self._end(worker, _Doom(outcome.DIED, message, None, None))
+
+    def _on_stillborn(self, worker: WorkerProcess, doom: _Doom | None) -> None:
+        """Break the executor when workers end, one by one, before they can run anything."""
+        self._stillborn += 1
+        if doom is None and self._stillborn < MAX_STILLBORN:
+            return
+        from lambdafutures.exceptions import BackendError
+
+        how = doom.message if doom else worker.how_it_ended()
+        what = "the initializer ran" if self._session.initializer else "they were ready"
+        self._break(
+            BackendError(f"workers end before {what}: process {worker.pid} {how}; nothing can run")
+        )
+
+    def _report_death(self, worker: WorkerProcess, payload: Payload, doom: _Doom | None) -> None:
+        call, _ = worker.journal.running(payload.chunk, payload.attempt)
+        running = None if call == IDLE else call
+        if doom is None:
+            message = f"ended its worker: process {worker.pid} {worker.how_it_ended()}"
+            fault = Fault(outcome.DIED, message, running)
+        elif doom.payload is None or (doom.payload is payload and doom.call == call):
+            fault = Fault(doom.kind, doom.message, running)
+        else:  # it began between the judgement on another and the kill
+            fault = Fault(outcome.CUT, "was cut off by the end of another call's worker", running)
         self._sink.on_outcome(worker.journal.salvage(payload.chunk, payload.attempt, fault))
 
     def _initializer_failed(self, frame: Frame) -> None:
@@ -270,26 +324,33 @@ class ProcessInvoker:
             self._queue.clear()
             self._sink.on_broken(error)
 
-    def _on_not_sent(self, worker: WorkerProcess, payload: Payload, error: OSError) -> None:
-        fault = Fault(outcome.LOST, f"could not be handed to a worker: {error}")
+    def _on_not_sent(self, worker: WorkerProcess, payload: Payload, error: BaseException) -> None:
+        fault = Fault(outcome.LOST, f"could not be handed to a worker: {error!r}")
         answer = Outcome(payload.chunk, payload.attempt, fault=fault)
         self._loop.call_soon(self._report, worker, payload, answer)
 
     # ---------------------------------------------------------------- limits
 
-    def _watch_time(self, worker: WorkerProcess, payload: Payload) -> None:
+    def _watch_time(self, worker: WorkerProcess) -> None:
         """End a call that has run for too long; look again when the running one will have."""
-        limit_s = payload.limit_s
-        if limit_s is None or payload not in worker.queue:
-            return
-        call, started_s = worker.journal.running(payload.chunk, payload.attempt)
-        # What still waits, for its worker to boot or to get that far, has no call to judge.
-        left_s = limit_s if call == IDLE else started_s + limit_s - time.monotonic()
-        if left_s > 0:
-            self._loop.call_later(left_s, self._watch_time, worker, payload)
-            return
-        what = "was still being set up" if call < 0 else "had not returned"
-        self._end(worker, outcome.TIME, f"{what} after its time limit of {limit_s:g} s")
+        self._watched.discard(worker)
+        waits_s = []
+        for payload in worker.queue:
+            limit_s = payload.limit_s
+            if limit_s is None:
+                continue
+            call, started_s = worker.journal.running(payload.chunk, payload.attempt)
+            # What still waits, for its worker to boot or to get that far, has no call to judge.
+            left_s = limit_s if call == IDLE else started_s + limit_s - time.monotonic()
+            if left_s <= 0:
+                what = "was still being set up" if call < 0 else "had not returned"
+                message = f"{what} after its time limit of {limit_s:g} s"
+                self._end(worker, _Doom(outcome.TIME, message, payload, call))
+                return
+            waits_s.append(left_s)
+        if waits_s:
+            self._watched.add(worker)
+            self._loop.call_later(min(waits_s), self._watch_time, worker)
 
     def _watch_memory(self) -> None:
         limit_mb = self._limits.memory_mb
@@ -303,12 +364,28 @@ class ProcessInvoker:
                 message = (
                     f"used {used / _MIB:,.0f} MiB of memory, more than its limit of {limit_mb} MiB"
                 )
-                self._end(worker, outcome.MEMORY, message)
+                self._end(worker, self._doom_of_running(worker, outcome.MEMORY, message))
         self._loop.call_later(MEMORY_POLL_S, self._watch_memory)
 
-    def _end(self, worker: WorkerProcess, kind: str, message: str) -> None:
-        self._doom[worker] = kind, message
+    def _doom_of_running(self, worker: WorkerProcess, kind: str, message: str) -> _Doom:
+        for payload in worker.queue:
+            call, _ = worker.journal.running(payload.chunk, payload.attempt)
+            if call != IDLE:
+                return _Doom(kind, message, payload, call)
+        return _Doom(kind, message, None, None)
+
+    def _end(self, worker: WorkerProcess, doom: _Doom) -> None:
+        self._doom[worker] = doom
         worker.kill()
+
+
+class _Doom(NamedTuple):
+    """Say why a worker is ended, and for which call; payload None for whatever it runs."""
+
+    kind: str
+    message: str
+    payload: Payload | None
+    call: int | None
 
 
 def _load(worker: WorkerProcess) -> int:

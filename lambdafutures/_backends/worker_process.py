@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -9,13 +10,13 @@ import subprocess
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from lambdafutures._wire import frames, memory_file
 from lambdafutures._wire.frames import Encoded, Frame, FrameReader
 from lambdafutures._wire.journal import Journal
 from lambdafutures._wire.payload import Payload, SessionHead
+from lambdafutures.exceptions import WireError
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,10 +30,16 @@ WRITE_ON_LOOP_BYTES = 1024 * 1024
 # Where the end of a process cannot be watched (macOS), look this often once its socket closed.
 EXIT_POLL_S = 0.01
 CRASH_BYTES = 8 * 1024
+# How long a worker that has closed its socket may take to end by itself: it then has a status to
+# tell, where one that is killed has not.
+END_S = 0.5
+# 0, 1 and 2 are the standard streams.
+LOWEST_HANDLE = 3
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _START = (
-    "import sys; sys.path.insert(0, {root!r}); "
+    # The client's own path, so that nothing in the working directory comes before the standard
+    # library, and the same lambdafutures is found.
+    "import sys; sys.path[:] = {path!r}; "
     "from lambdafutures._worker.runner import main; "
     "main({requests}, {answers}, {journal}, {crash}, {parent})"
 )
@@ -44,6 +51,9 @@ class WorkerOwner(Protocol):
     def on_frame(self, worker: WorkerProcess, frame: Frame) -> None:
         """Take a message of the worker's."""
 
+    def on_damaged(self, worker: WorkerProcess, error: WireError) -> None:
+        """Take note that the worker's answers cannot be read any more."""
+
     def on_exit(self, worker: WorkerProcess, untaken: list[Payload]) -> None:
         """Take note that the worker has ended; all its messages have been handed over.
 
@@ -53,7 +63,7 @@ class WorkerOwner(Protocol):
         """
 
 
-NotSent: TypeAlias = "Callable[[WorkerProcess, Payload, OSError], None]"
+NotSent: TypeAlias = "Callable[[WorkerProcess, Payload, BaseException], None]"
 
 
 class WorkerProcess:
@@ -72,16 +82,23 @@ class WorkerProcess:
         self.chunks_sent = 0
         self.is_retired = False
         self._known: OrderedDict[str, None] = OrderedDict()
-        self._outgoing: deque[tuple[Payload | None, Encoded]] = deque()
+        self._outgoing: deque[tuple[Payload | None, Encoded, NotSent | None]] = deque()
         self._reader = FrameReader()
+        self._encoding: set[Payload] = set()
         self._exited = False
         self._pidfd: int | None = None
         self.journal = Journal()
         self._crash = memory_file.create()
         self._requests, self._requests_end = frames.datagram_pair()
-        self._answers, theirs = socket.socketpair()
+        self._answers, theirs = frames.stream_pair()
         try:
-            self._process = _start(self._requests_end, theirs, self.journal.handle, self._crash)
+            self._process = _start(
+                list(session.sys_path or sys.path),
+                self._requests_end.fileno(),
+                theirs.fileno(),
+                self.journal.handle,
+                self._crash,
+            )
             frame = frames.encode(frames.HELLO, b"", session.encode())
             # On the stream, so that nobody can take it back; nor does a slow initializer then
             # hold up what waits for this worker.
@@ -139,25 +156,27 @@ class WorkerProcess:
         except OSError as error:
             self._not_sent(payload, error, on_error)
         else:
-            self._push(payload, frame)
+            self._push(payload, frame, on_error)
 
     def _send_from_thread(
         self, payload: Payload, head: bytes, parts: Sequence[Buffer], on_error: NotSent
     ) -> None:
+        self._encoding.add(payload)
         encoding = self._loop.run_in_executor(None, frames.encode, frames.CHUNK, head, parts)
 
         def encoded(done: asyncio.Future[Encoded]) -> None:
+            self._encoding.discard(payload)
             error = done.exception()
-            if isinstance(error, OSError):
+            if error is not None:
                 self._not_sent(payload, error, on_error)
             elif self._exited:
                 done.result().close()
             else:
-                self._push(payload, done.result())
+                self._push(payload, done.result(), on_error)
 
         encoding.add_done_callback(encoded)
 
-    def _not_sent(self, payload: Payload, error: OSError, on_error: NotSent) -> None:
+    def _not_sent(self, payload: Payload, error: BaseException, on_error: NotSent) -> None:
         if payload in self.queue:
             on_error(self, payload, error)
 
@@ -184,6 +203,12 @@ class WorkerProcess:
 
     def take_back(self) -> Payload | None:
         """Return a payload that the worker has not begun, and never will; None if there is none."""
+        if len(self._outgoing) > 1:  # the first may be half written
+            waiting, encoded, _ = self._outgoing.pop()
+            encoded.close()
+            if waiting is not None:
+                self._give_up(waiting)
+            return waiting
         try:
             # The worker shares this end, and blocks on it: only this one read must not.
             data, handles = frames.receive(self._requests_end, socket.MSG_DONTWAIT)
@@ -195,15 +220,22 @@ class WorkerProcess:
         sent = Payload.decode(frame.head, frame.parts)
         payload = self.find(sent.chunk, sent.attempt)
         if payload is not None:
-            self.queue.remove(payload)
-            self.chunks_sent -= 1
+            self._give_up(payload)
         return payload
+
+    def _give_up(self, payload: Payload) -> None:
+        self.queue.remove(payload)
+        self.chunks_sent -= 1
 
     def take_back_all(self) -> list[Payload]:
         """Return all payloads that an ended worker had not begun."""
-        untaken = [payload for payload, _ in self._outgoing if payload is not None]
+        untaken = [payload for payload, _, _ in self._outgoing if payload is not None]
+        untaken += self._encoding
         for payload in untaken:
             self.queue.remove(payload)
+        for _, frame, _ in self._outgoing:
+            frame.close()
+        self._outgoing.clear()
         while (taken_back := self.take_back()) is not None:
             untaken.append(taken_back)
         return untaken
@@ -233,21 +265,29 @@ class WorkerProcess:
             except (ProcessLookupError, PermissionError):  # macOS: EPERM for one that is ending
                 self._process.kill()
 
-    def _push(self, payload: Payload | None, frame: Encoded) -> None:
-        self._outgoing.append((payload, frame))
+    def _push(
+        self, payload: Payload | None, frame: Encoded, on_error: NotSent | None = None
+    ) -> None:
+        self._outgoing.append((payload, frame, on_error))
         if len(self._outgoing) == 1:
             self._flush()
 
     def _flush(self) -> None:
         while self._outgoing:
-            _, frame = self._outgoing[0]
+            payload, frame, on_error = self._outgoing[0]
             try:
                 frames.send(self._requests, frame)
             except BlockingIOError:
                 self._loop.add_writer(self._requests, self._on_writable)
                 return
-            except OSError:
+            except ConnectionError:
                 frame.close()  # it has ended, which its owner is about to be told
+            except OSError as error:
+                frame.close()
+                self._outgoing.popleft()
+                if payload is not None and on_error is not None:
+                    self._not_sent(payload, error, on_error)
+                continue
             self._outgoing.popleft()
 
     def _on_writable(self) -> None:
@@ -261,7 +301,8 @@ class WorkerProcess:
             return
         self._loop.remove_reader(self._answers)
         if not self.is_retired:
-            self.kill()  # without its socket it is of no use, should it live on
+            # Without its socket it is of no use, should it live on.
+            self._loop.call_later(END_S, self.kill)
         if self._pidfd is None:
             self._on_end()
 
@@ -273,10 +314,18 @@ class WorkerProcess:
             return True
         except OSError:
             return False
+        return self._hand_over(data, handles) and bool(data)
+
+    def _hand_over(self, data: bytes, handles: Sequence[int]) -> bool:
+        """Hand over complete messages; return False if the stream is damaged."""
         self._reader.feed(data, handles)
-        for frame in self._reader.frames():
-            self._owner.on_frame(self, frame)
-        return bool(data)
+        try:
+            for frame in self._reader.frames():
+                self._owner.on_frame(self, frame)
+        except WireError as error:
+            self._owner.on_damaged(self, error)
+            return False
+        return True
 
     def _on_end(self) -> None:
         if self._exited:
@@ -292,9 +341,6 @@ class WorkerProcess:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
         untaken = self.take_back_all()
-        for _, frame in self._outgoing:
-            frame.close()
-        self._outgoing.clear()
         self._reader.close()
         self._close_sockets()
         self._owner.on_exit(self, untaken)
@@ -306,11 +352,8 @@ class WorkerProcess:
                 data, handles = frames.receive(self._answers)
             except OSError:
                 return
-            if not data:
+            if not data or not self._hand_over(data, handles):
                 return
-            self._reader.feed(data, handles)
-            for frame in self._reader.frames():
-                self._owner.on_frame(self, frame)
 
     def _close_sockets(self) -> None:
         self._requests.close()
@@ -332,6 +375,13 @@ class WorkerProcess:
         stack = os.pread(self._crash, CRASH_BYTES, 0).decode("utf-8", "replace").strip()
         return f"{how}; it was here:\n{stack}\n" if stack else how
 
+    def discard(self) -> None:
+        """End a worker that was never opened, and release everything."""
+        self.kill()
+        self._process.wait()
+        self._close_sockets()
+        self.dispose()
+
     def dispose(self) -> None:
         """Release what was kept to tell of the end."""
         self.journal.close()
@@ -346,16 +396,29 @@ class WorkerProcess:
             return None
 
 
-def _start(
-    requests: socket.socket, answers: socket.socket, journal: int, crash: int
-) -> subprocess.Popen[bytes]:
-    handles = requests.fileno(), answers.fileno(), journal, crash
+def _start(path: Sequence[str], *inherited: int) -> subprocess.Popen[bytes]:
+    # A client whose standard streams are closed may have made these with their numbers.
+    moved = [
+        fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, LOWEST_HANDLE)
+        for handle in inherited
+        if handle < LOWEST_HANDLE
+    ]
+    fresh = iter(moved)
+    handles = [next(fresh) if handle < LOWEST_HANDLE else handle for handle in inherited]
+    try:
+        return _popen(path, handles)
+    finally:
+        for handle in moved:
+            os.close(handle)
+
+
+def _popen(path: Sequence[str], handles: Sequence[int]) -> subprocess.Popen[bytes]:
     code = _START.format(
-        root=_PACKAGE_ROOT,
+        path=path,
         requests=handles[0],
         answers=handles[1],
-        journal=journal,
-        crash=crash,
+        journal=handles[2],
+        crash=handles[3],
         parent=os.getpid(),
     )
     # Private, but what multiprocessing uses to give -W, -X, -O and the like to its children.

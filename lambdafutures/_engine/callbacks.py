@@ -6,6 +6,7 @@ same. So a thread is added whenever callbacks wait and none of the threads has g
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -16,6 +17,8 @@ from collections.abc import Callable
 PATIENCE_S = 0.02
 # An idle thread beyond the first ends after this: blocked callbacks are rare.
 IDLE_S = 1.0
+
+_log = logging.getLogger("lambdafutures")
 
 
 class CallbackThreads:
@@ -92,7 +95,10 @@ class CallbackThreads:
                     return
                 function = self._work.popleft()
                 self._taken += 1
-            function()
+            try:
+                function()
+            except BaseException:  # noqa: BLE001 - a callback's SystemExit ends no thread of ours
+                _log.exception("a callback raised")
             del function
 
     def _wait_for_work(self) -> bool:

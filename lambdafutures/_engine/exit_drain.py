@@ -6,6 +6,7 @@ new threads, and a `submit` in an `atexit` callback is refused.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from typing import Protocol
@@ -51,5 +52,8 @@ def _drain() -> None:
         session.join()
 
 
+# A forked child has none of the sessions' threads: there is nothing that it could wait for.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_sessions.clear)
 # Private, but the only hook that runs early enough; `concurrent.futures` uses it as well.
 threading._register_atexit(_drain)  # type: ignore[attr-defined]

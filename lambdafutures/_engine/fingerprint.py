@@ -13,9 +13,13 @@ from functools import lru_cache
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, TypeAlias
 
+from lambdafutures._wire import codec
+
 Fingerprint: TypeAlias = list[object]
 
-_ATOMS = (type(None), bool, int, float, complex, ModuleType, BuiltinFunctionType)
+_ATOMS = (type(None), bool, int, float, complex)
+# Stands for a name that the function's globals do not have: it may appear.
+_ABSENT = object()
 # Larger ones are not kept alive for the sake of comparing them.
 MAX_TEXT_LENGTH = 1024
 # Functions that refer to functions that refer to functions: deeper ones are pickled anew.
@@ -26,9 +30,13 @@ CODES_KNOWN = 1024
 def fingerprint(function: FunctionType) -> Fingerprint | None:
     """Return what a function's pickle depends on; None if that cannot be told.
 
+    Annotations are left out: to read them may run code, and only who changes them would notice.
+
     Args:
         function: A function that is pickled by value.
     """
+    if codec.has_by_value_modules():
+        return None
     found: Fingerprint = [function]
     return found if _collect_function(function, found, MAX_DEPTH) else None
 
@@ -46,16 +54,22 @@ def is_same(one: Fingerprint | None, other: Fingerprint | None) -> bool:
 
 
 def _collect(value: Any, found: Fingerprint, depth: int) -> bool:
-    kind = type(value)
-    if kind is FunctionType and any(value is known for known in found):
-        return True  # functions that call each other
+    known = any(value is other for other in found)
     found.append(value)
-    if kind in _ATOMS or _is_imported(value):
-        return True
+    kind = type(value)
+    if (kind is FunctionType and known) or kind in _ATOMS or value is _ABSENT:
+        return True  # (functions may call each other)
+    if kind is ModuleType:
+        # One that cloudpickle finds by its name; its submodules that are loaded travel along.
+        return sys.modules.get(value.__name__) is value and not hasattr(value, "__path__")
+    if kind is BuiltinFunctionType:
+        return value.__self__ is None or isinstance(value.__self__, ModuleType)
     if kind is str or kind is bytes:
         return len(value) <= MAX_TEXT_LENGTH
     if kind is tuple:
         return all(_collect(item, found, depth) for item in value)
+    if _is_imported(value):
+        return True
     return kind is FunctionType and depth > 0 and _collect_function(value, found, depth - 1)
 
 
@@ -74,14 +88,20 @@ def _collect_function(function: FunctionType, found: Fingerprint, depth: int) ->
     if function.__dict__ or function.__kwdefaults__:
         return False
     found.append(function.__code__)
-    captured: list[Any] = [function.__name__, function.__qualname__, function.__defaults__]
+    captured: list[Any] = [
+        function.__name__,
+        function.__qualname__,
+        function.__module__,
+        function.__doc__,
+        function.__defaults__,
+    ]
     for cell in function.__closure__ or ():
         try:
             captured.append(cell.cell_contents)
         except ValueError:  # filled later
             return False
     namespace = function.__globals__
-    captured += [namespace[name] for name in _names(function.__code__) if name in namespace]
+    captured += [namespace.get(name, _ABSENT) for name in _names(function.__code__)]
     return all(_collect(value, found, depth) for value in captured)
 
 

@@ -6,6 +6,7 @@ than `max_in_flight` attempts at once.
 
 from __future__ import annotations
 
+import copy
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -383,7 +384,8 @@ class Scheduler:
         facts = self._facts(Work(chunk, tries=chunk.attempts), now_s, now_s)
         for first, count in chunk.still_open():
             entry = Entry(first, count, outcome.RAISED, ())
-            self._end(chunk, Ending(entry, facts, error=error))
+            # A copy for each: what is raised in several places must not share a traceback.
+            self._end(chunk, Ending(entry, facts, error=copy.copy(error)))
         self._settle(chunk, commands)
 
 

@@ -110,7 +110,12 @@ class Session:
 
         Args:
             chunk: To be run.
+
+        Raises:
+            BackendError: If the session has ended by itself.
         """
+        if self._portal.loop.is_closed():
+            raise self.broken or BackendError("the executor has ended")
         self._inbox.append(chunk)
         # Many submits between two turns of the loop wake it once. The flag is lowered before the
         # inbox is emptied, so no chunk is left behind.
@@ -165,7 +170,14 @@ class Session:
             self._invoker.open(asyncio.get_running_loop(), self)
             self._opened = True
             self._on_inbox()
+            self._carry_out([])
             await self._finished.wait()
+        except Exception as error:  # noqa: BLE001 - told to every call, none of which can run
+            broken = BackendError(f"the backend could not be opened: {error}")
+            broken.__cause__ = error
+            self._opened = True
+            self.on_broken(broken)
+            self._on_inbox()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -259,13 +271,15 @@ class Session:
             elif type(command) is Abandon:
                 self._sent_at.pop((command.chunk, command.attempt), None)
                 self._invoker.abandon(command.chunk, command.attempt)
-        if self._finishing and self._scheduler.is_idle:
+        if self._finishing and self._opened and self._scheduler.is_idle and not self._inbox:
             self._finished.set()
 
     def _send(self, command: Send) -> list[Command]:
         attempt = command.attempt
         chunk = attempt.work.chunk
         now_s = time.monotonic()
+        if chunk.future.done() and not chunk.future.cancelled():
+            return []  # the backend broke while commands before this were carried out
         if not chunk.sent:
             if not chunk.future.set_running_or_notify_cancel():
                 self._count_cancelled(chunk)

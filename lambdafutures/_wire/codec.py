@@ -56,13 +56,15 @@ class Pickled:
         return len(self.data) + sum(map(len, self.buffers))
 
 
-def dumps(value: object, serializer: str = "cloudpickle") -> Pickled:
+def dumps(value: object, serializer: str = "cloudpickle", *, by_reference: bool = False) -> Pickled:
     """Pickle an object.
 
     Args:
         value: Any object. Its large buffers (arrays, frames) are not copied: they are read when
             the call is sent, so they must not be changed before.
         serializer: ``"cloudpickle"`` or ``"dill"``: who pickles what plain pickle cannot.
+        by_reference: Classes that came from the client are named, so that the client finds its own
+            and does not have their attributes overwritten with a worker's.
 
     Raises:
         Exception: Whatever the serializer raises for an object that it cannot pickle.
@@ -79,7 +81,7 @@ def dumps(value: object, serializer: str = "cloudpickle") -> Pickled:
         buffers.append(raw)
         return False
 
-    if not _by_value_modules():
+    if not has_by_value_modules():
         try:
             data = pickle.dumps(value, PROTOCOL, buffer_callback=keep_in_band)
         except Exception:  # noqa: BLE001 - the serializer's own error is the one to report
@@ -91,6 +93,10 @@ def dumps(value: object, serializer: str = "cloudpickle") -> Pickled:
         import dill
 
         return Pickled(dill.dumps(value, PROTOCOL, recurse=True))
+    if by_reference:
+        from lambdafutures._wire import class_reference
+
+        return Pickled(class_reference.dumps(value, PROTOCOL, keep_in_band), buffers)
     import cloudpickle
 
     return Pickled(cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep_in_band), buffers)
@@ -108,7 +114,7 @@ def loads(parts: Sequence[Buffer]) -> Any:
     return pickle.loads(parts[0], buffers=parts[1:])
 
 
-def _by_value_modules() -> bool:
+def has_by_value_modules() -> bool:
     """Tell whether the user registered modules that cloudpickle must pickle by value."""
     cloudpickle = sys.modules.get("cloudpickle")
     return cloudpickle is not None and bool(cloudpickle.list_registry_pickle_by_value())

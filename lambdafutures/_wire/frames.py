@@ -37,6 +37,8 @@ RECEIVE_BYTES = 2 * INLINE_BYTES
 # macOS gives Unix datagrams 2 KiB unless asked (net.local.dgram.maxdgram).
 DATAGRAM_BUFFER_BYTES = 4 * INLINE_BYTES
 DESCRIPTORS_AT_ONCE = 16
+# Half of what one vectored write takes (IOV_MAX, 1,024 on Linux and macOS).
+MAX_PIECES = 512
 
 # Kinds, towards the runner and back.
 HELLO = 1
@@ -94,6 +96,8 @@ class Encoded:
 
 def is_large(head: bytes, parts: Sequence[Buffer]) -> bool:
     """Tell whether a frame's body goes into a memory file."""
+    if len(parts) > MAX_PIECES:
+        return True
     return len(head) + len(parts) * _SIZE_BYTES + sum(map(len, parts)) > INLINE_BYTES
 
 
@@ -221,7 +225,8 @@ class FrameReader:
         head, sizes, offset = _parse_table(body)
         parts: list[Buffer] = []
         for size in sizes:
-            parts.append(bytes(body[offset : offset + size]))
+            # Writable, as arrays on mapped parts are too.
+            parts.append(bytearray(body[offset : offset + size]))
             offset += size
         return Frame(kind, head, parts)
 
@@ -240,6 +245,21 @@ class FrameReader:
 
 def datagram_pair() -> tuple[socket.socket, socket.socket]:
     """Return two connected sockets that keep the bounds of messages: to send, to receive."""
+    pair = _pair_of_datagrams()
+    for end in pair:
+        end.settimeout(None)  # whatever the client's default is: the runner blocks on it
+    return pair
+
+
+def stream_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two connected sockets that carry a stream."""
+    pair = socket.socketpair()
+    for end in pair:
+        end.settimeout(None)
+    return pair
+
+
+def _pair_of_datagrams() -> tuple[socket.socket, socket.socket]:
     if hasattr(socket, "SOCK_SEQPACKET") and not sys.platform.startswith("darwin"):
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     out, into = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -20,6 +20,7 @@ from functools import partial
 from lambdafutures._wire import frames, memory_file
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
 
+BOOTING = -3
 IDLE = -2
 SETUP = -1
 
@@ -28,7 +29,7 @@ _MARK = struct.Struct("<qd")
 _LENGTH = struct.Struct("<Q")
 _NAME = struct.Struct("<QQ")
 _NAME_START = _MARK.size + _LENGTH.size
-# A file that has grown beyond this is cut back before the next chunk.
+# A file that has grown beyond this is cut back after the chunk.
 _KEEP_BYTES = 1024 * 1024
 
 
@@ -40,6 +41,7 @@ class Journal:
     """
 
     def __init__(self, handle: int | None = None) -> None:
+        is_new = handle is None
         if handle is None:
             handle = memory_file.create()
             os.ftruncate(handle, _START)
@@ -48,7 +50,8 @@ class Journal:
         self._length = 0
         self.marker = partial(_MARK.pack_into, self._page, 0)
         """`mark`, without the cost of a method: it is called before each call."""
-        self.mark(IDLE, time.monotonic())
+        if is_new:
+            self.mark(BOOTING, time.monotonic())
 
     def begin(self, chunk: int, attempt: int) -> None:
         """Forget the attempt before; set-up of the next begins.
@@ -58,10 +61,15 @@ class Journal:
             attempt: Its number.
         """
         _NAME.pack_into(self._page, _NAME_START, chunk, attempt)
-        if self._length > _KEEP_BYTES:
-            os.ftruncate(self.handle, _START)
         self._set_length(0)
         self.mark(SETUP, time.monotonic())
+
+    def end(self) -> None:
+        """Note that the attempt has ended and is answered; what was kept is of no use any more."""
+        self.mark(IDLE, time.monotonic())
+        if self._length > _KEEP_BYTES:
+            self._set_length(0)
+            os.ftruncate(self.handle, _START)
 
     def mark(self, call: int, now_s: float) -> None:
         """Note that a call begins (`SETUP`, `IDLE`: what is not a call).
@@ -92,6 +100,12 @@ class Journal:
     def _set_length(self, length: int) -> None:
         self._length = length
         _LENGTH.pack_into(self._page, _MARK.size, length)
+
+    @property
+    def is_booting(self) -> bool:
+        """Whether the runner has not got so far as to take attempts."""
+        call, _ = _MARK.unpack_from(self._page)
+        return bool(call == BOOTING)
 
     def running(self, chunk: int, attempt: int) -> tuple[int, float]:
         """Return which call of an attempt runs, and since when by the monotonic clock.

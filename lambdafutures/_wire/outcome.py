@@ -4,7 +4,7 @@ Layout of the head (little-endian)::
 
     chunk u32 | attempt u16 | version u16 | entries u32 | received f64 | set-up f64 | packing f64
     peak memory u64
-    per entry: first call u32 | calls u32 | status u16 | number of parts u16
+    per entry: first call u32 | calls u32 | status u32 | number of parts u32
     per call: run time f32
     details: JSON (errors, captured output, the fault), absent when there is nothing to tell
 
@@ -47,7 +47,7 @@ INITIALIZER = "initializer"  # the initializer raised: no call can run
 THROTTLED = "throttled"  # the backend had no room; nothing ran
 
 _HEAD = struct.Struct("<IHHIdddQ")
-_ENTRY = struct.Struct("<IIHH")
+_ENTRY = struct.Struct("<IIII")
 
 
 class Entry:

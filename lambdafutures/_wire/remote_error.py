@@ -25,7 +25,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     """
     try:
         message = str(error)
-    except Exception as failure:  # noqa: BLE001 - a broken __str__ is the user's code
+    except BaseException as failure:  # noqa: BLE001 - a broken __str__ is the user's code
         message = f"<its __str__ raised {type(failure).__name__}>"
     return {
         "type": _qualified(type(error)),
@@ -50,7 +50,7 @@ def pack(error: BaseException, serializer: str) -> Sequence[Buffer]:
             parts = codec.dumps(value, serializer).parts
             if isinstance(_build(codec.loads(parts)), type(error)):
                 return parts
-        except Exception:  # noqa: BLE001, S112 - whatever it is, the next way may do
+        except BaseException:  # noqa: BLE001, S112 - whatever it is, the next way may do
             continue
     return ()
 
@@ -98,5 +98,5 @@ def _format(error: BaseException) -> str:
 
     try:
         return "".join(traceback.format_exception(error))
-    except Exception as failure:  # noqa: BLE001 - a broken __str__ or __notes__ is the user's code
+    except BaseException as failure:  # noqa: BLE001 - a broken __str__ or __notes__ is the user's code
         return f"<the traceback could not be formatted: {type(failure).__name__}>\n"

@@ -73,7 +73,7 @@ class Capture:
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - a wrong format is logging's own to report
-            message = str(record.msg)
+            message = f"<{type(record.msg).__name__} that cannot be formatted>"
         self.dirty = True
         self._logs.append(
             {

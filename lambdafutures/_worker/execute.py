@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 
 from lambdafutures._wire import codec, outcome, remote_error
-from lambdafutures._wire.journal import IDLE, Journal
+from lambdafutures._wire.journal import Journal
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
 from lambdafutures._worker.cache import FunctionCache
 from lambdafutures._worker.capture import Capture
@@ -67,7 +67,6 @@ class Execution:
         chunk = _Chunk(self, answer, function, arguments, payload.has_kwargs)
         chunk.run(_indices(payload.calls, len(arguments)))
         answer.peak_memory_bytes = self._peak.read_bytes()
-        self._journal.mark(IDLE, time.monotonic())
         return answer
 
     def _not_loaded(
@@ -125,6 +124,9 @@ class _Chunk:
             if index != expected:
                 self._close_run(index)
             expected = index + 1
+            if now - kept_at > KEEP_AFTER_S:
+                self._keep()
+                now = kept_at = clock()
             item = arguments[index]
             arguments[index] = None  # released as soon as the call has ended
             mark(index, now)
@@ -138,9 +140,6 @@ class _Chunk:
             took(now - began)
             if capture is not None and capture.dirty:
                 self._answer.output[index] = self._fresh_output[index] = capture.take()
-            if now - kept_at > KEEP_AFTER_S:
-                self._keep()
-                now = kept_at = clock()
         item = None
         self._close_run(expected)
         self._answer.entries = self._entries
@@ -167,9 +166,9 @@ class _Chunk:
 
     def _pickled(self, first: int, values: list[Any]) -> list[Entry]:
         try:
-            parts = codec.dumps(values, self._execution._serializer).parts
+            parts = codec.dumps(values, self._execution._serializer, by_reference=True).parts
             return [Entry(first, len(values), outcome.OK, parts)]
-        except Exception as error:  # noqa: BLE001 - user code; the culprit is found by halves
+        except BaseException as error:  # noqa: BLE001 - user code; the culprit is found by halves
             if len(values) > 1:
                 middle = len(values) // 2
                 return [

@@ -24,8 +24,6 @@ from lambdafutures._worker.execute import Execution
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lambdafutures._wire.outcome import Outcome
 
 DEPTH_VARIABLE = "LAMBDAFUTURES_DEPTH"
@@ -49,6 +47,9 @@ def main(
         socket.socket(fileno=requests_handle) as requests,
         socket.socket(fileno=answers_handle) as answers,
     ):
+        # Where the client set a default time-out, its sockets do not block, and these share that.
+        requests.setblocking(True)
+        answers.setblocking(True)
         _serve(requests, answers, journal_handle)
 
 
@@ -64,11 +65,18 @@ def _serve(requests: socket.socket, answers: socket.socket, journal_handle: int)
         described = json.dumps(remote_error.describe(error)).encode()
         _send(answers, frames.encode(frames.FAILED, described))
         return
-    execution = Execution(Journal(journal_handle), capture, session.serializer)
-    for frame in _frames(requests):
-        if frame.kind == frames.LEAVE:
-            return
-        _answer(answers, execution.run(Payload.decode(frame.head, frame.parts)))
+    journal = Journal(journal_handle)
+    execution = Execution(journal, capture, session.serializer)
+    journal.end()
+    here = os.getpid()
+    while (payload := _next(requests)) is not None:
+        outcome = execution.run(payload)
+        del payload
+        if os.getpid() != here:
+            os._exit(0)  # a child that the call forked, and that came back out of it as well
+        _answer(answers, outcome)
+        del outcome  # an idle worker keeps neither the last arguments nor the last result
+        journal.end()
 
 
 def _prepare(session: SessionHead, capture: Capture) -> None:
@@ -94,12 +102,15 @@ def _hello(stream: socket.socket) -> Frame | None:
             return frame
 
 
-def _frames(requests: socket.socket) -> Iterator[Frame]:
-    while True:
-        data, handles = frames.receive(requests)
-        if not data:
-            return
-        yield frames.parse(data, handles)
+def _next(requests: socket.socket) -> Payload | None:
+    """Return the next attempt; None to leave."""
+    data, handles = frames.receive(requests)
+    if not data:
+        return None
+    frame = frames.parse(data, handles)
+    if frame.kind == frames.LEAVE:
+        return None
+    return Payload.decode(frame.head, frame.parts)
 
 
 def _answer(answers: socket.socket, outcome: Outcome) -> None:
