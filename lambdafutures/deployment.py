@@ -33,6 +33,7 @@ class Deployment:
         concurrency: Concurrent executions that the account allowed when it was deployed.
         timeout_s: Time-out of the functions, in seconds.
         prefix: Prefix of every key in the bucket.
+        nested: Executors can be opened in its workers.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Deployment:
     concurrency: int = 0
     timeout_s: int = 900
     prefix: str = "lambdafutures"
+    nested: bool = False
 
     def to_json(self) -> str:
         """Write the deployment as JSON text."""

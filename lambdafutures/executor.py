@@ -22,11 +22,12 @@ from lambdafutures._backends.connect import OnAws, choose_backend, connect
 from lambdafutures._engine import chunking, exit_drain, mapping
 from lambdafutures._engine.chunk import Chunk, Function
 from lambdafutures._engine.packing import Packer
+from lambdafutures._packed_future import ChunkFuture
 from lambdafutures._wire import codec
 from lambdafutures._wire.payload import SessionHead
 from lambdafutures.events import Observer
 from lambdafutures.exceptions import MissingExtra
-from lambdafutures.futures import ChunkFuture, LambdaFuture
+from lambdafutures.futures import LambdaFuture
 from lambdafutures.observability.stats import Statistics
 from lambdafutures.options import Limits, RetryPolicy
 

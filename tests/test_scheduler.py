@@ -14,11 +14,12 @@ from lambdafutures import RetryPolicy
 from lambdafutures._backends.lookahead import DEPTH, LookAhead
 from lambdafutures._engine import chunking, retrying
 from lambdafutures._engine.chunk import Chunk, Function, Work, indices_of, ranges_of
-from lambdafutures._engine.scheduler import Cancelled, Scheduler, Send, Settle, Wake
+from lambdafutures._engine.commands import Cancelled, Send, Settle, Wake
+from lambdafutures._engine.scheduler import Scheduler
+from lambdafutures._packed_future import ChunkFuture
 from lambdafutures._wire import outcome
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
 from lambdafutures.exceptions import CallTimeout, LambdaFuturesError, OutOfMemory, WorkerDied
-from lambdafutures.futures import ChunkFuture
 
 FUNCTION = Function("0" * 64, (b"",))
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from lambdafutures._backends import interpreter
 from lambdafutures._wire import frames, memory_file
 from lambdafutures._wire.frames import Encoded, Frame, FrameReader
 from lambdafutures._wire.journal import Journal
@@ -33,16 +32,6 @@ CRASH_BYTES = 8 * 1024
 # How long a worker that has closed its socket may take to end by itself: it then has a status to
 # tell, where one that is killed has not.
 END_S = 0.5
-# 0, 1 and 2 are the standard streams.
-LOWEST_HANDLE = 3
-
-_START = (
-    # The client's own path, so that nothing in the working directory comes before the standard
-    # library, and the same lambdafutures is found.
-    "import sys; sys.path[:] = {path!r}; "
-    "from lambdafutures._worker.runner import main; "
-    "main({requests}, {answers}, {journal}, {crash}, {parent})"
-)
 
 
 class WorkerOwner(Protocol):
@@ -92,7 +81,7 @@ class WorkerProcess:
         self._requests, self._requests_end = frames.datagram_pair()
         self._answers, theirs = frames.stream_pair()
         try:
-            self._process = _start(
+            self._process = interpreter.start_runner(
                 list(session.sys_path or sys.path),
                 self._requests_end.fileno(),
                 theirs.fileno(),
@@ -394,40 +383,3 @@ class WorkerProcess:
                 return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
         except (OSError, IndexError):
             return None
-
-
-def _start(path: Sequence[str], *inherited: int) -> subprocess.Popen[bytes]:
-    # A client whose standard streams are closed may have made these with their numbers.
-    moved = [
-        fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, LOWEST_HANDLE)
-        for handle in inherited
-        if handle < LOWEST_HANDLE
-    ]
-    fresh = iter(moved)
-    handles = [next(fresh) if handle < LOWEST_HANDLE else handle for handle in inherited]
-    try:
-        return _popen(path, handles)
-    finally:
-        for handle in moved:
-            os.close(handle)
-
-
-def _popen(path: Sequence[str], handles: Sequence[int]) -> subprocess.Popen[bytes]:
-    code = _START.format(
-        path=path,
-        requests=handles[0],
-        answers=handles[1],
-        journal=handles[2],
-        crash=handles[3],
-        parent=os.getpid(),
-    )
-    # Private, but what multiprocessing uses to give -W, -X, -O and the like to its children.
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return subprocess.Popen(
-        [sys.executable, *flags, "-c", code],
-        stdin=subprocess.DEVNULL,
-        pass_fds=handles,
-        # A group of its own: Ctrl-C in the terminal is the client's to handle, and what user code
-        # started ends with the worker.
-        process_group=0,
-    )

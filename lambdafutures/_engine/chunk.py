@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lambdafutures.futures import ChunkFuture, Ending, LambdaFuture
+from lambdafutures._endings import Ending
+from lambdafutures._packed_future import ChunkFuture
+from lambdafutures.futures import LambdaFuture
 
 if TYPE_CHECKING:
     from lambdafutures._wire.codec import Buffer

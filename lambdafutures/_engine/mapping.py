@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lambdafutures.futures import ChunkFuture
+from lambdafutures._packed_future import ChunkFuture
 
 
 def iterate(

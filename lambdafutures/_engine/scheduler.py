@@ -10,49 +10,15 @@ import copy
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeAlias
 
+from lambdafutures._endings import AttemptFacts, Ending
 from lambdafutures._engine import retrying
 from lambdafutures._engine.chunk import Attempt, Chunk, Work, indices_of
+from lambdafutures._engine.commands import Abandon, Cancelled, Command, Send, Settle, Wake
 from lambdafutures._engine.concurrency import Concurrency
 from lambdafutures._wire import outcome
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
-from lambdafutures.futures import AttemptFacts, Ending
 from lambdafutures.options import RetryPolicy
-
-
-class Send(NamedTuple):
-    """Hand an attempt to the backend."""
-
-    attempt: Attempt
-
-
-class Settle(NamedTuple):
-    """Give a chunk's future its endings."""
-
-    chunk: Chunk
-
-
-class Cancelled(NamedTuple):
-    """Tell those who wait for a chunk's future that it was cancelled."""
-
-    chunk: Chunk
-
-
-class Wake(NamedTuple):
-    """Call `on_tick` at that time."""
-
-    at_s: float
-
-
-class Abandon(NamedTuple):
-    """Stop waiting for an attempt."""
-
-    chunk: int
-    attempt: int
-
-
-Command: TypeAlias = Send | Settle | Cancelled | Wake | Abandon
 
 # When every attempt is refused for this long there is no room for any: the function's reserved
 # concurrency is 0, or calls that wait for calls hold it all. Lambda refills its rates every second

@@ -16,17 +16,10 @@ from lambdafutures._backends.base import Invoker
 from lambdafutures._engine import exit_drain
 from lambdafutures._engine.callbacks import CallbackThreads
 from lambdafutures._engine.chunk import Chunk
+from lambdafutures._engine.commands import Abandon, Cancelled, Command, Send, Settle, Wake
 from lambdafutures._engine.dispatcher import Dispatcher
 from lambdafutures._engine.portal import Portal
-from lambdafutures._engine.scheduler import (
-    Abandon,
-    Cancelled,
-    Command,
-    Scheduler,
-    Send,
-    Settle,
-    Wake,
-)
+from lambdafutures._engine.scheduler import Scheduler
 from lambdafutures._wire.outcome import Outcome
 from lambdafutures.exceptions import BackendError
 from lambdafutures.options import Limits, RetryPolicy

@@ -1,0 +1,132 @@
+"""How calls ended, still packed: values or an exception, and the facts of the attempt."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from lambdafutures._wire import codec, outcome, remote_error
+from lambdafutures._wire.outcome import Entry
+from lambdafutures.exceptions import NotLoadable, RemoteError
+
+
+class AttemptFacts:
+    """Hold what is known of the attempt that ended some calls; shared by them."""
+
+    __slots__ = (
+        "attempts",
+        "done_s",
+        "output",
+        "packing_s",
+        "peak_memory_bytes",
+        "received_s",
+        "sent_s",
+        "setup_s",
+        "submitted_s",
+    )
+
+    def __init__(
+        self,
+        attempts: int,
+        submitted_s: float,
+        sent_s: float,
+        done_s: float,
+        received_s: float = 0.0,
+        setup_s: float = 0.0,
+        packing_s: float = 0.0,
+        peak_memory_bytes: int = 0,
+        output: dict[int, dict[str, Any]] | None = None,
+    ) -> None:
+        self.attempts = attempts
+        self.submitted_s = submitted_s
+        self.sent_s = sent_s
+        self.done_s = done_s
+        self.received_s = received_s
+        self.setup_s = setup_s
+        self.packing_s = packing_s
+        self.peak_memory_bytes = peak_memory_bytes
+        self.output = output
+
+
+class Ending:
+    """Tell how consecutive calls of a chunk ended: packed values, or one exception.
+
+    Args:
+        entry: What the worker answered; of status OK unless the calls failed.
+        facts: What is known of the attempt.
+        run_s: Run time of each call, in seconds.
+        error: The exception, where it was made by the client.
+    """
+
+    __slots__ = ("_error", "count", "entry", "facts", "first", "run_s")
+
+    def __init__(
+        self,
+        entry: Entry,
+        facts: AttemptFacts,
+        run_s: array[float] | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        self.entry = entry
+        self.first = entry.first
+        self.count = entry.count
+        self.facts = facts
+        self.run_s = run_s
+        self._error = error
+
+    @property
+    def failed(self) -> bool:
+        """Whether the calls ended in an exception."""
+        return self.entry.status != outcome.OK
+
+    def unpack(self) -> tuple[list[Any], BaseException | None]:
+        """Return the values, or the exception; user code may run here."""
+        if self._error is not None:
+            return [], self._error
+        entry = self.entry
+        if entry.status == outcome.OK:
+            try:
+                return codec.loads(entry.parts), None
+            except Exception as error:  # noqa: BLE001 - user code
+                return [], _caused_by(
+                    NotLoadable(
+                        "a result could not be unpickled in the client: "
+                        f"{type(error).__name__}: {error}"
+                    ),
+                    error,
+                )
+        original = _rebuilt(entry)
+        if entry.status == outcome.RAISED:
+            return [], original
+        described = entry.error or {}
+        return [], _caused_by(
+            NotLoadable(
+                f"the call's {described.get('what', 'payload')} could not be unpickled in the "
+                f"worker: {described.get('type')}: {described.get('message')}"
+            ),
+            original,
+        )
+
+
+def _caused_by(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+def _rebuilt(entry: Entry) -> BaseException:
+    """Return the exception that a worker raised, with its remote traceback as cause."""
+    from concurrent.futures import process
+
+    # Private, but what `ProcessPoolExecutor` sets and other code looks for.
+    remote_traceback: Any = process._RemoteTraceback
+    described = entry.error or {}
+    error: BaseException | None = None
+    if entry.parts:
+        try:
+            error = remote_error.unpack(entry.parts)
+        except Exception:  # noqa: BLE001 - user code; the description is good enough
+            error = None
+    if error is None:
+        error = RemoteError(str(described.get("type")), str(described.get("message")))
+    text = described.get("traceback", "")
+    return _caused_by(error, remote_traceback(f'\n"""\n{text}"""'))

@@ -1,0 +1,233 @@
+"""Futures whose outcome is unpacked by whoever asks for it first.
+
+User code (``__setstate__``, imports) then runs in that thread, never on the event loop, and results
+that nobody has looked at stay packed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from lambdafutures._endings import Ending
+
+T = TypeVar("T")
+
+
+class SlimCondition:
+    """Do what a future needs of `threading.Condition`, in a sixth of its memory.
+
+    There are as many of these as there are calls outstanding, and hardly any is ever waited on.
+    """
+
+    __slots__ = ("_lock", "_waiters")
+
+    def __init__(self) -> None:
+        self._lock: Any = threading.RLock()
+        self._waiters: list[Any] = _NO_WAITERS
+
+    def acquire(self) -> None:
+        self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait to be notified; return False if that takes longer than `timeout` seconds."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        if self._waiters is _NO_WAITERS:
+            self._waiters = []
+        self._waiters.append(waiter)
+        # What `threading.Condition` does: let go of the lock, however often it was taken.
+        depth = self._lock._release_save()
+        notified = False
+        try:
+            notified = waiter.acquire(True, -1 if timeout is None else max(0.0, timeout))
+        finally:
+            self._lock._acquire_restore(depth)
+            if not notified and waiter in self._waiters:
+                self._waiters.remove(waiter)
+        return notified
+
+    def notify_all(self) -> None:
+        """Wake all who wait."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, _NO_WAITERS
+            for waiter in waiters:
+                waiter.release()
+
+
+_NO_WAITERS: list[Any] = []
+
+
+class Canceller(Protocol):
+    """What is told that a future was cancelled."""
+
+    def cancel(self, chunk: Any, /) -> None:
+        """Take note that nobody wants a chunk any more."""
+
+
+class PackedFuture(Future[T], Generic[T]):
+    """A future whose outcome is unpacked by whoever asks for it first.
+
+    Its methods that begin with an underscore are for the engine.
+    """
+
+    def __init__(self) -> None:
+        # The fields of `Future`, whose own `__init__` would make a `threading.Condition`: that
+        # is half of a future's memory and of the time that making it takes.
+        self._condition: Any = SlimCondition()
+        self._state = PENDING
+        self._result = None
+        self._exception = None
+        self._waiters = []
+        self._done_callbacks: list[Callable[[Future[T]], object]] = []
+        self._canceller: Canceller | None = None
+        self._chunk: object = None
+        self._packed: list[Ending] | None = None
+
+    def _belong_to(self, canceller: Canceller, chunk: object) -> None:
+        """Name who is told, and of what, should the future be cancelled."""
+        self._chunk = chunk
+        self._canceller = canceller
+
+    def _settle(self, endings: list[Ending]) -> bool:
+        """Finish with packed endings; return whether done-callbacks are to be run.
+
+        The callbacks are user code, so they are run by `_invoke_callbacks` on another thread.
+        """
+        with self._condition:
+            self._packed = endings
+            self._state = FINISHED
+            self._canceller = self._chunk = None
+            for waiter in self._waiters:
+                if any(ending.failed for ending in endings):
+                    waiter.add_exception(self)
+                else:
+                    waiter.add_result(self)
+            self._condition.notify_all()
+            return bool(self._done_callbacks)
+
+    def _settle_cancelled(self) -> bool:
+        """End as cancelled, and tell those who wait; return whether callbacks are to be run."""
+        with self._condition:
+            if self._state not in (PENDING, CANCELLED):
+                return False
+            # A future that its user has cancelled has had its callbacks run by that.
+            has_callbacks = self._state == PENDING and bool(self._done_callbacks)
+            self._state = CANCELLED_AND_NOTIFIED
+            self._canceller = self._chunk = None
+            for waiter in self._waiters:
+                waiter.add_cancelled(self)
+            self._condition.notify_all()
+            return has_callbacks
+
+    def cancel(self) -> bool:
+        """Cancel the call if it has not been sent; return whether it is cancelled."""
+        if not super().cancel():
+            return False
+        canceller, self._canceller = self._canceller, None
+        if canceller is not None:
+            canceller.cancel(self._chunk)
+        return True
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return what the call returned, waiting for it.
+
+        Args:
+            timeout: Seconds to wait at the most; None for as long as it takes.
+
+        Raises:
+            TimeoutError: If it has not ended by then.
+            CancelledError: If it was cancelled.
+            BaseException: Whatever the call raised.
+        """
+        if self._packed is None:
+            value = super().result(timeout)
+            if self._packed is None:
+                return value
+        self._unpack()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised, or None, waiting for its end.
+
+        Args:
+            timeout: Seconds to wait at the most; None for as long as it takes.
+
+        Raises:
+            TimeoutError: If it has not ended by then.
+            CancelledError: If it was cancelled.
+        """
+        if self._packed is None:
+            error = super().exception(timeout)
+            if self._packed is None:
+                return error
+        self._unpack()
+        return super().exception(timeout)
+
+    def _get_snapshot(self) -> Any:
+        # Python 3.14's asyncio reads the fields through this.
+        if self._packed is not None:
+            self._unpack()
+        return super()._get_snapshot()  # type: ignore[misc]
+
+    def _unpack(self) -> None:
+        endings = self._packed
+        if endings is None:
+            return
+        # No lock is held while user code runs. Two threads may both unpack: the first to finish
+        # stores its result, and both return that one.
+        value, error = self._open(endings)
+        with self._condition:
+            if self._packed is not None:
+                self._result = cast(T, value)
+                self._exception = error
+                self._packed = None
+
+    def _open(self, endings: list[Ending]) -> tuple[object, BaseException | None]:
+        raise NotImplementedError
+
+    def _run_callbacks(self) -> None:
+        self._invoke_callbacks()  # type: ignore[attr-defined]
+
+
+class ChunkFuture(PackedFuture[list[Ending]]):
+    """Hold the future endings of a map's chunk.
+
+    The calls of a map have no future each: one of 10,000 calls would spend more time on them than
+    on the calls.
+    """
+
+    def _open(self, endings: list[Ending]) -> tuple[object, BaseException | None]:
+        return endings, None
+
+    def results(self, timeout: float | None = None) -> Iterator[Any]:
+        """Yield the calls' results in order; raise the first exception in its place.
+
+        Args:
+            timeout: Seconds to wait for the chunk at the most; None for as long as it takes.
+        """
+        endings = self.result(timeout)
+        self._result = None
+        endings.reverse()
+        while endings:
+            values, error = endings.pop().unpack()
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del error  # else the traceback would keep itself alive
+            values.reverse()
+            while values:
+                yield values.pop()
