@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -152,12 +152,13 @@ class PackedFuture(Future[T], Generic[T]):
             CancelledError: If it was cancelled.
             BaseException: Whatever the call raised.
         """
-        if self._packed is None:
-            value = super().result(timeout)
-            if self._packed is None:
-                return value
-        self._unpack()
-        return super().result(timeout)
+        self._wait_unpacked(timeout)
+        if self._exception is not None:
+            try:
+                raise self._exception
+            finally:
+                del self  # else the exception's traceback would keep it alive
+        return cast(T, self._result)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised, or None, waiting for its end.
@@ -169,12 +170,20 @@ class PackedFuture(Future[T], Generic[T]):
             TimeoutError: If it has not ended by then.
             CancelledError: If it was cancelled.
         """
-        if self._packed is None:
-            error = super().exception(timeout)
-            if self._packed is None:
-                return error
-        self._unpack()
-        return super().exception(timeout)
+        self._wait_unpacked(timeout)
+        return self._exception
+
+    def _wait_unpacked(self, timeout: float | None) -> None:
+        with self._condition:
+            if self._state != FINISHED:
+                if self._state not in (CANCELLED, CANCELLED_AND_NOTIFIED):
+                    self._condition.wait(timeout)
+                if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
+                    raise CancelledError
+                if self._state != FINISHED:
+                    raise TimeoutError
+        if self._packed is not None:
+            self._unpack()
 
     def _get_snapshot(self) -> Any:
         # Python 3.14's asyncio reads the fields through this.

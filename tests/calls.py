@@ -297,3 +297,9 @@ def exits_when_pickled():
 
 def fork_and_return():
     return "parent" if os.fork() else "child"
+
+
+def make_bytearray(size):
+    import pickle
+
+    return pickle.PickleBuffer(bytearray(size))

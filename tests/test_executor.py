@@ -383,6 +383,20 @@ def test_large_arrays_travel_both_ways_and_are_writable(ex):
     assert [len(array) for array in many] == [20_000, 10, 2_000_000]
 
 
+def test_more_large_results_than_open_files_can_be_held():
+    """Large results are mapped; however many the client holds, it does not run out of files."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+    try:
+        with LambdaPoolExecutor(2, backend="local") as ex:
+            held = list(ex.map(calls.make_bytearray, [70_000] * 600))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert all(len(each) == 70_000 for each in held)
+
+
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 70_000, 5_000_000])
 def test_bytes_of_every_size_travel(ex, size):
     value = bytes(size)

@@ -28,9 +28,9 @@ LEAVE_S = 10.0
 # How often the memory of a busy worker is looked at. A process that takes 1 GB/s is then caught
 # within 50 MB of its limit.
 MEMORY_POLL_S = 0.05
-# Workers in a row that may end before they are ready: one may have been killed by somebody, three
+# Workers in a row that may end before they are ready: some may have been killed by somebody, five
 # have a reason that the next will share.
-MAX_STILLBORN = 3
+MAX_STILLBORN = 5
 _MIB = 1024 * 1024
 
 

@@ -192,11 +192,10 @@ class WorkerProcess:
 
     def take_back(self) -> Payload | None:
         """Return a payload that the worker has not begun, and never will; None if there is none."""
-        if len(self._outgoing) > 1:  # the first may be half written
-            waiting, encoded, _ = self._outgoing.pop()
-            encoded.close()
-            if waiting is not None:
-                self._give_up(waiting)
+        waiting = self._outgoing[-1][0] if self._outgoing else None
+        if waiting is not None:
+            self._outgoing.pop()[1].close()
+            self._give_up(waiting)
             return waiting
         try:
             # The worker shares this end, and blocks on it: only this one read must not.
@@ -259,7 +258,9 @@ class WorkerProcess:
     ) -> None:
         self._outgoing.append((payload, frame, on_error))
         if len(self._outgoing) == 1:
-            self._flush()
+            # After all that has arrived was dealt with: each write lets another thread run, and
+            # the one that waits for results should find many, not one at a time.
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         while self._outgoing:

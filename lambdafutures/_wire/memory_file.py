@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from collections.abc import Sequence
 
 TYPE_CHECKING = False
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 # A cache line: vector loads on arrays that begin elsewhere are slow.
 ALIGNMENT_BYTES = 64
+# Before Python 3.13 a mapping keeps its file open. A quarter of the usual limit of 1,024 open
+# files: a client may hold more large results than that.
+MAX_MAPPINGS = 256
 
 
 def create() -> int:
@@ -60,6 +64,32 @@ def write_parts(parts: Sequence[Buffer]) -> int:
     return handle
 
 
+class _CountedMapping(mmap.mmap):
+    """A mapping that is counted while it lives, since it keeps a descriptor open."""
+
+    alive = 0
+
+    def __del__(self) -> None:
+        _CountedMapping.alive -= 1
+
+
+def _view_of(handle: int, size: int) -> memoryview:
+    """Return a file's bytes, mapped; copied where that would keep too many descriptors open."""
+    if not size:
+        return memoryview(b"")
+    if sys.version_info >= (3, 13):
+        return memoryview(mmap.mmap(handle, size, access=mmap.ACCESS_COPY, trackfd=False))
+    if _CountedMapping.alive < MAX_MAPPINGS:
+        mapping = _CountedMapping(handle, size, access=mmap.ACCESS_COPY)
+        _CountedMapping.alive += 1
+        return memoryview(mapping)
+    copy = memoryview(bytearray(size))
+    done = 0
+    while done < size and (got := os.preadv(handle, [copy[done:]], done)):
+        done += got
+    return copy
+
+
 class MappedFile:
     """Map what `write_parts` wrote and return it part by part.
 
@@ -72,9 +102,7 @@ class MappedFile:
 
     def __init__(self, handle: int) -> None:
         try:
-            size = os.fstat(handle).st_size
-            mapping = mmap.mmap(handle, size, access=mmap.ACCESS_COPY) if size else b""
-            self._view = memoryview(mapping)
+            self._view = _view_of(handle, os.fstat(handle).st_size)
         finally:
             os.close(handle)
         self._offset = 0
