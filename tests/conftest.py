@@ -11,8 +11,15 @@ import threading
 import time
 
 import pytest
+from hypothesis import settings
 
 from lambdafutures import LambdaPoolExecutor
+
+# CI tries the same examples each time, so that what it says depends on the commit alone; at a
+# developer's desk new ones are tried.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 # How long a condition may take to come true before a test fails: far more than it ever takes.
 PATIENCE_S = 20.0
