@@ -18,6 +18,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
+from lambdafutures._arguments import check_executor, check_map
 from lambdafutures._backends.connect import OnAws, choose_backend, connect
 from lambdafutures._engine import chunking, exit_drain, mapping
 from lambdafutures._engine.chunk import Chunk, Function
@@ -26,7 +27,6 @@ from lambdafutures._packed_future import ChunkFuture
 from lambdafutures._wire import codec
 from lambdafutures._wire.payload import SessionHead
 from lambdafutures.events import Observer
-from lambdafutures.exceptions import MissingExtra
 from lambdafutures.futures import LambdaFuture
 from lambdafutures.observability.stats import Statistics
 from lambdafutures.options import Limits, RetryPolicy
@@ -99,7 +99,7 @@ class LambdaPoolExecutor(Executor):
         observers: Sequence[Observer] = (),
         progress: bool = False,
     ) -> None:
-        _check(max_workers, initializer, max_tasks_per_child, serializer)
+        check_executor(max_workers, initializer, max_tasks_per_child, serializer)
         if completion not in COMPLETIONS:
             raise ValueError(f"completion must be one of {COMPLETIONS}, not {completion!r}")
         if mp_context is not None:
@@ -190,7 +190,7 @@ class LambdaPoolExecutor(Executor):
             TypeError: If `buffersize` is not a number.
             RuntimeError: If the executor was shut down.
         """
-        _check_map(chunksize, buffersize)
+        check_map(chunksize, buffersize)
         deadline_s = None if timeout is None else time.monotonic() + timeout
         session = self._open_session()
         pending: deque[ChunkFuture] = deque()
@@ -384,39 +384,3 @@ def _progress_observers(progress: bool) -> list[Observer]:
     from lambdafutures.observability.progress import ProgressBar
 
     return [ProgressBar()]
-
-
-def _check(
-    max_workers: int | None,
-    initializer: Callable[..., object] | None,
-    max_tasks_per_child: int | None,
-    serializer: str,
-) -> None:
-    if max_workers is not None and max_workers <= 0:
-        raise ValueError("max_workers must be greater than 0")
-    if initializer is not None and not callable(initializer):
-        raise TypeError("initializer must be a callable")
-    if max_tasks_per_child is not None:
-        if not isinstance(max_tasks_per_child, int):
-            raise TypeError("max_tasks_per_child must be an integer")
-        if max_tasks_per_child <= 0:
-            raise ValueError("max_tasks_per_child must be >= 1")
-    if serializer not in codec.SERIALIZERS:
-        raise ValueError(f"serializer must be one of {codec.SERIALIZERS}, not {serializer!r}")
-    if serializer == "dill":
-        try:
-            import dill  # noqa: F401
-        except ImportError as error:
-            raise MissingExtra(
-                "serializer='dill' needs dill: run `pip install 'lambdafutures[dill]'`"
-            ) from error
-
-
-def _check_map(chunksize: int | Literal["auto"], buffersize: int | None) -> None:
-    if chunksize != "auto" and chunksize < 1:
-        raise ValueError("chunksize must be >= 1.")
-    if buffersize is not None:
-        if not isinstance(buffersize, int):
-            raise TypeError("buffersize must be an integer or None")
-        if buffersize < 1:
-            raise ValueError("buffersize must be None or > 0")

@@ -94,8 +94,10 @@ def ministack_server() -> Iterator[AwsServer]:
         "PYTHONUNBUFFERED": "1",
     }
     command = [_executable("ministack")]
-    with TemporaryDirectory() as folder, _process(command, r"Running on", environ, folder):
-        yield _with_bucket(AwsServer("ministack", f"http://127.0.0.1:{port}"))
+    with TemporaryDirectory() as folder:
+        environ["TMPDIR"] = folder  # where it unpacks functions; killed, it leaves them there
+        with _process(command, r"Running on", environ, folder):
+            yield _with_bucket(AwsServer("ministack", f"http://127.0.0.1:{port}"))
 
 
 @contextmanager

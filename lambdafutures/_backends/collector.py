@@ -92,32 +92,32 @@ class Collector:
         try:
             while self._expected:
                 newest_age_s = self._clock() - max(self._expected.values())
-                await asyncio.sleep(self._pace.delay_s(newest_age_s))
+                is_listing = bool(pacing.plan(sorted(self._expected)).windows)
+                await asyncio.sleep(self._pace.delay_s(newest_age_s, is_listing))
                 if self._expected:
                     await self._look()
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing will be found any more
             self._taker.on_broken(error)
 
     async def _look(self) -> None:
-        expected = list(self._expected)
-        lowest, highest = min(expected)[0], max(expected)[0]
-        if pacing.should_list(len(expected), highest - lowest + 1):
-            found = await self._listed(lowest)
-        else:
-            found = expected
-        await asyncio.gather(*(self._fetch(*name) for name in found))
+        plan = pacing.plan(sorted(self._expected))
+        found = [self._fetch(*name) for name in plan.probes]
+        listed = [self._fetch_listed(*window) for window in plan.windows]
+        await asyncio.gather(*found, *listed)
 
-    async def _listed(self, lowest: int) -> list[tuple[int, int]]:
-        """Return which expected outcomes a listing shows; what is finished is not listed again."""
-        prefix = keys.out_prefix(self._prefix, self._session)
-        start_after = keys.out_key(self._prefix, self._session, lowest, 0)
+    async def _fetch_listed(self, first: int, last: int) -> None:
+        """Take the expected outcomes that a listing shows, from one chunk to another."""
         found = []
-        async for page in self._store.list(prefix, start_after=start_after):
-            for stored in page:
-                name = keys.parse_out_key(stored.key)
-                if name in self._expected:
-                    found.append(name)
-        return found
+        start_after = keys.out_key(self._prefix, self._session, first, 0)
+        pages = self._store.list(
+            keys.out_prefix(self._prefix, self._session), start_after=start_after
+        )
+        async for page in pages:
+            names = [keys.parse_out_key(stored.key) for stored in page]
+            found += [name for name in names if name in self._expected and name[0] <= last]
+            if names[-1][0] >= last:
+                break
+        await asyncio.gather(*(self._fetch(*name) for name in found))
 
     async def _fetch(self, chunk: int, attempt: int) -> None:
         key = keys.out_key(self._prefix, self._session, chunk, attempt)

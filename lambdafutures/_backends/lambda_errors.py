@@ -52,6 +52,15 @@ _CREDENTIALS = frozenset(
     }
 )
 _SERVER_ERROR = 500
+# The function's code cannot be run at all (runtime client for Python, `bootstrap.py`).
+_NOT_OURS = frozenset(
+    {
+        "Runtime.ImportModuleError",
+        "Runtime.HandlerNotFound",
+        "Runtime.MalformedHandlerName",
+        "Runtime.UserCodeSyntaxError",
+    }
+)
 
 
 def fault_or_break(error: Exception, function: str, region: str) -> Fault | BackendError:
@@ -125,18 +134,26 @@ def _retry_after_s(response: dict[str, Any]) -> float:
         return 0.0
 
 
-def fault_of_function(kind: str, body: bytes) -> Fault:
+def fault_of_function(kind: str, body: bytes, function: str) -> Fault | BackendError:
     """Return what a function's own failure means: its sandbox ended in the supervisor's place.
 
     Args:
         kind: The value of `X-Amz-Function-Error`.
         body: The response's payload.
+        function: Name of the function.
     """
+    name = kind
     try:
         told = json.loads(body)
-        message = f"{told.get('errorType', kind)}: {told.get('errorMessage', '')}"
+        name = str(told.get("errorType", kind))
+        message = f"{name}: {told.get('errorMessage', '')}"
     except (ValueError, AttributeError):
         message = f"{kind}: {body[:200]!r}"
+    if name in _NOT_OURS:
+        return BackendError(
+            f"the function {function!r} does not hold our worker ({message}): run "
+            f"`{DEPLOY_COMMAND}` to upload it again"
+        )
     if "timed out" in message:
         return Fault(outcome.TIME, f"ended its sandbox: {message}")
     if "OutOfMemory" in message or "signal: killed" in message:

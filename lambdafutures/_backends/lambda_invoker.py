@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import logging
 import os
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError
-
-from lambdafutures._backends import lambda_errors, s3_errors
+from lambdafutures._backends import lambda_errors
 from lambdafutures._backends.base import AttemptSink, InvokerStatistics
 from lambdafutures._backends.collector import Collector
+from lambdafutures._backends.lambda_client import LambdaClient, max_in_response
 from lambdafutures._backends.s3_store import S3Store
-from lambdafutures._wire import blob, frames, invocation, keys, outcome, seal
-from lambdafutures._wire.invocation import Invocation, StoredParts
+from lambdafutures._backends.spill import Spill
+from lambdafutures._wire import frames, invocation, keys, outcome, seal
+from lambdafutures._wire.invocation import Invocation
 from lambdafutures._wire.outcome import Fault, Outcome
-from lambdafutures.exceptions import BackendError, BlobMissing, WireError
+from lambdafutures._wire.payload import Payload, SessionHead
+from lambdafutures.exceptions import BackendError, BlobMissing, InitializerFailed, WireError
 
 if TYPE_CHECKING:
     from lambdafutures._wire.codec import Buffer
-    from lambdafutures._wire.payload import Payload, SessionHead
     from lambdafutures.deployment import Deployment
 
-# With completion="auto", attempts in flight beyond which outcomes are collected from the store: a
-# connection is held for each, and 1,024 open files is the usual limit of a process.
-RESPONSE_MAX_IN_FLIGHT = 800
-# A function below this rides in each payload; above, it is stored once and named by its hash.
-INLINE_FUNCTION_BYTES = 32 * 1024
+_log = logging.getLogger("lambdafutures")
+
 # How long an invocation may wait in Lambda's queue before another attempt is made.
 QUEUE_S = 60.0
 # Beyond the function's own time-out before a response is given up.
 RESPONSE_MARGIN_S = 30.0
-CONNECT_TIMEOUT_S = 5.0
+# How long `close` tries to delete the session's objects: the bucket's lifecycle rule gets the rest.
+DELETE_S = 30.0
+
+STORE_AFTER_S = invocation.STORE_AFTER_S
 
 AUTO = "auto"
 
@@ -50,6 +48,10 @@ class LambdaInvoker:
         max_workers: Invocations at once.
         completion: ``"response"``, ``"poll"`` or ``"auto"``.
         memory_mb: Which of the deployment's functions; by default the smallest.
+        limit_mb: Memory that a call may use, in MiB; by default what its function has.
+
+    Raises:
+        ValueError: If the deployment has no function of that size.
     """
 
     max_inline_bytes = invocation.MAX_EVENT_BYTES
@@ -60,23 +62,24 @@ class LambdaInvoker:
         max_workers: int,
         completion: str = AUTO,
         memory_mb: int | None = None,
+        limit_mb: int | None = None,
     ) -> None:
         self.statistics = InvokerStatistics()
         self.deadline_s: float | None = deployment.timeout_s + QUEUE_S
         self._deployment = deployment
-        self._max_workers = max_workers
         self._completion = completion
-        size = min(deployment.functions) if memory_mb is None else memory_mb
-        self._function = deployment.functions[size]
+        self._slots = max_workers
+        if completion == invocation.POLL and deployment.concurrency:
+            # Lambda accepts more and puts them off, further each time, where nobody sees them.
+            self._slots = min(max_workers, deployment.concurrency)
+        self._function = _function_of(deployment, memory_mb)
+        self._limit_mb = limit_mb
         self._store = S3Store(deployment.bucket, deployment.region)
+        self._response_max = max_in_response()
         self._key = os.urandom(seal.KEY_BYTES)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight: set[tuple[int, int]] = set()
-        self._stored_functions: dict[str, asyncio.Task[None]] = {}
-        self._stored_arguments: dict[int, StoredParts] = {}
-        self._stack = AsyncExitStack()
-        self._client: Any = None
-        self._opening = asyncio.Lock()
+        self._tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._is_proven = False
+        self._has_stored = False
         self._broken = False
 
     # ---------------------------------------------------------------- Invoker
@@ -84,29 +87,35 @@ class LambdaInvoker:
     @property
     def slots(self) -> int:
         """Attempts that it can make use of at once."""
-        return self._max_workers
+        return self._slots
 
     def prestart(self, session: SessionHead) -> None:
         """Take note of the session: workers are told with each invocation."""
         self._session = session
 
+    def discard(self) -> None:
+        """Undo `prestart`: there is nothing to undo."""
+
     def open(self, loop: asyncio.AbstractEventLoop, sink: AttemptSink) -> None:
         """Begin to serve."""
         self._loop = loop
         self._sink = sink
-        self._collector = Collector(
-            self._store, self._deployment.prefix, self._session.session, self, time.monotonic
+        prefix, session = self._deployment.prefix, self._session.session
+        read_timeout_s = self._deployment.timeout_s + RESPONSE_MARGIN_S
+        self._client = LambdaClient(
+            self._deployment.region, read_timeout_s, min(self._slots, self._response_max) + 1
         )
+        self._spill = Spill(self._store, prefix, session)
+        self._collector = Collector(self._store, prefix, session, self, time.monotonic)
 
     def send(self, payload: Payload) -> None:
         """Invoke the function; returns at once."""
-        self._in_flight.add((payload.chunk, payload.attempt))
-        task = self._loop.create_task(self._run(payload))
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
+        name = payload.chunk, payload.attempt
+        task = self._tasks[name] = self._loop.create_task(self._run(payload))
+        task.add_done_callback(lambda task: self._on_done(name, task))
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def _on_done(self, name: tuple[int, int], task: asyncio.Task[None]) -> None:
+        self._tasks.pop(name, None)
         error = None if task.cancelled() else task.exception()
         if error is not None:  # a bug of ours: nobody may wait for its attempt for ever
             broken = BackendError(f"an internal error ended the executor: {error!r}")
@@ -115,117 +124,154 @@ class LambdaInvoker:
 
     def abandon(self, chunk: int, attempt: int) -> None:
         """Stop waiting for an attempt; Lambda has no way to end what runs."""
-        self._in_flight.discard((chunk, attempt))
         self._collector.forget(chunk, attempt)
+        self._has_stored = True  # it may yet store its outcome
+        task = self._tasks.get((chunk, attempt))
+        if task is not None:
+            task.cancel()
 
     def kill(self) -> None:
         """Stop waiting for anything; what runs on Lambda ends by itself."""
         self._broken = True
-        for task in self._tasks:
-            task.cancel()
+        for chunk, attempt in list(self._tasks):
+            self.abandon(chunk, attempt)
 
     async def close(self) -> None:
         """Delete the session's objects and close the connections."""
         self._broken = True
         await self._collector.close()
-        for task in self._tasks:
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
-            await self._delete_objects()
+            if self._has_stored or self._spill.has_stored:
+                async with asyncio.timeout(DELETE_S):
+                    await self._delete_objects()
+        except (BackendError, TimeoutError) as error:
+            # Nothing is lost by it, and whoever leaves a `with` block wants their own error.
+            _log.warning("the session's objects are left to the bucket's lifecycle: %s", error)
         finally:
             self.statistics.requests.update(self._store.requests)
             await self._store.close()
-            await self._stack.aclose()
+            await self._client.close()
 
     # ---------------------------------------------------------------- one invocation
 
     async def _run(self, payload: Payload) -> None:
+        chunk, attempt = payload.chunk, payload.attempt
+        asked = self._asked(payload)
         try:
-            answer = await self._invoke(payload)
-        except (BlobMissing, BackendError) as error:
-            self.on_broken(error)
+            await self._spill.make_fit(asked)
+            answer = await self._invoke(asked)
+        except WireError as error:
+            self.on_broken(BackendError(str(error)))
         except Exception as error:  # noqa: BLE001 - judged there
             judged = lambda_errors.fault_or_break(error, self._function, self._deployment.region)
-            if isinstance(judged, BackendError):
+            if isinstance(judged, Exception):
                 self.on_broken(judged)
+            elif asked.reply == invocation.RESPONSE and judged.kind == outcome.LOST:
+                # Another attempt is made at once, unless this one has left its outcome.
+                await self._find(chunk, attempt, judged)
             else:
-                await self._after_fault(payload, judged)
+                self._end_proof(asked, is_proven=False)
+                self._report(chunk, attempt, judged)
         else:
             if answer is not None:
-                await self._take(payload, answer)
+                await self._take(asked, answer)
 
-    async def _invoke(self, payload: Payload) -> dict[str, Any] | None:
-        """Invoke; return the answer, or None if the outcome will be collected."""
-        reply = self._reply()
+    def _asked(self, payload: Payload) -> Invocation:
+        deployment, session = self._deployment, self._session
+        prefix = deployment.prefix
         asked = Invocation(
-            self._session,
+            session,
             payload,
-            self._deployment.bucket,
-            self._deployment.prefix,
-            reply,
-            self._out_key(payload.chunk, payload.attempt),
-            self._key,
-            time.time() + self._deployment.timeout_s + QUEUE_S,  # what `deadline_s` says
+            bucket=deployment.bucket,
+            prefix=prefix,
+            reply=self._reply(),
+            out_key=keys.out_key(prefix, session.session, payload.chunk, payload.attempt),
+            key=self._key,
+            deadline_s=time.time() + deployment.timeout_s + QUEUE_S,  # what `deadline_s` says
+            memory_mb=self._limit_mb,
+            store_after_s=STORE_AFTER_S,
         )
-        await self._spill(asked)
-        client = self._client or await self._open_client()
+        if asked.reply == invocation.POLL:
+            self._has_stored = True
+            if not self._is_proven:
+                # The first one is waited for: Events say nothing of a function that cannot store,
+                # or that another Python or version of us serves.
+                self._is_proven = True
+                asked.proof_key = keys.proof_key(prefix, session.session)
+        return asked
+
+    def _reply(self) -> str:
+        if self._completion != AUTO:
+            return self._completion
+        few = len(self._tasks) <= self._response_max
+        return invocation.RESPONSE if few else invocation.POLL
+
+    async def _invoke(self, asked: Invocation) -> dict[str, Any] | None:
+        """Invoke; return the answer, or None if the outcome will be collected."""
+        is_event = asked.reply == invocation.POLL and asked.proof_key is None
         self._count("Invoke")
-        response = await client.invoke(
+        response = await self._client.invoke(
             FunctionName=self._function,
-            InvocationType="Event" if reply == invocation.POLL else "RequestResponse",
-            Payload=asked.encode(),
+            InvocationType="Event" if is_event else "RequestResponse",
+            # A file, so that the event loop is not held up while megabytes are written.
+            Payload=io.BytesIO(asked.encode()),
         )
-        if reply == invocation.POLL:
-            self._collector.expect(payload.chunk, payload.attempt)
+        if is_event:
+            self._collector.expect(asked.payload.chunk, asked.payload.attempt)
             return None
         async with response["Payload"] as stream:
             body: bytes = await stream.read()
         kind = response.get("FunctionError")
         if kind:
-            return {"fault": lambda_errors.fault_of_function(kind, body)}
-        return invocation.check_fields(json.loads(body))
+            judged = lambda_errors.fault_of_function(kind, body, self._function)
+            if isinstance(judged, Exception):
+                raise judged
+            return {"fault": judged}
+        return invocation.check_answer(json.loads(body))
 
-    def _reply(self) -> str:
-        if self._completion != AUTO:
-            return self._completion
-        few = len(self._in_flight) <= RESPONSE_MAX_IN_FLIGHT
-        return invocation.RESPONSE if few else invocation.POLL
-
-    async def _take(self, payload: Payload, answer: dict[str, Any]) -> None:
-        if "outcome" in answer:
-            sealed = invocation.from_text(answer["outcome"])
-            self.on_found(payload.chunk, payload.attempt, sealed)
-        elif "stored" in answer:
-            await self._after_fault(payload, Fault(outcome.LOST, "lost its stored outcome"))
-        elif "refused" in answer:
+    async def _take(self, asked: Invocation, answer: dict[str, Any]) -> None:
+        chunk, attempt = asked.payload.chunk, asked.payload.attempt
+        if "refused" in answer:
             self.on_broken(BackendError(answer["refused"]))
+        elif "outcome" in answer:
+            self.on_found(chunk, attempt, invocation.from_text(answer["outcome"]))
+        elif "stored" in answer:
+            self._has_stored = True
+            await self._find(chunk, attempt, Fault(outcome.LOST, "lost its stored outcome"))
         else:
-            fault = answer.get("fault") or Fault(outcome.LOST, str(answer.get("dropped")))
-            self._report(payload.chunk, payload.attempt, fault)
+            text = answer.get("lost") or answer.get("dropped") or "gave no answer"
+            fault = answer.get("fault") or Fault(outcome.LOST, str(text))
+            self._end_proof(asked, is_proven=False)
+            self._report(chunk, attempt, fault)
 
-    async def _after_fault(self, payload: Payload, fault: Fault) -> None:
-        """Look for an outcome that was stored although its response did not arrive."""
-        if fault.kind == outcome.LOST:
-            try:
-                sealed = await self._store.get(self._out_key(payload.chunk, payload.attempt))
-            except BlobMissing:
-                pass
-            except BackendError as error:
-                self.on_broken(error)
-                return
-            else:
-                self.on_found(payload.chunk, payload.attempt, sealed)
-                return
-        self._report(payload.chunk, payload.attempt, fault)
+    def _end_proof(self, asked: Invocation, *, is_proven: bool) -> None:
+        if asked.proof_key is not None:
+            self._is_proven = is_proven
+
+    async def _find(self, chunk: int, attempt: int, fault: Fault) -> None:
+        """Take an outcome that was stored, or else report a fault."""
+        prefix, session = self._deployment.prefix, self._session.session
+        try:
+            sealed = await self._store.get(keys.out_key(prefix, session, chunk, attempt))
+        except BlobMissing:
+            self._report(chunk, attempt, fault)
+        except BackendError as error:
+            self.on_broken(error)
+        else:
+            self._has_stored = True
+            self.on_found(chunk, attempt, sealed)
 
     def _report(self, chunk: int, attempt: int, fault: Fault) -> None:
-        self._in_flight.discard((chunk, attempt))
+        self._count()
         self._sink.on_outcome(Outcome(chunk, attempt, fault=fault))
 
     # ---------------------------------------------------------------- OutcomeTaker
 
-    def on_found(self, chunk: int, attempt: int, sealed: bytes) -> None:
+    def on_found(self, chunk: int, attempt: int, sealed: Buffer) -> None:
         """Take a sealed outcome; one that is not ours breaks nothing but is never opened."""
         try:
             body = seal.unseal(self._key, self._session.session, chunk, attempt, sealed)
@@ -236,19 +282,16 @@ class LambdaInvoker:
         except WireError as error:
             self._report(chunk, attempt, Fault(outcome.REFUSED, str(error)))
             return
-        self._in_flight.discard((chunk, attempt))
         fault = answer.fault
-        if fault is not None and fault.kind == outcome.INITIALIZER:
-            from lambdafutures.exceptions import InitializerFailed
-
-            self.on_broken(
-                InitializerFailed(f"the initializer raised in a worker: {fault.message}")
-            )
+        if fault is None:
+            self._spill.release(chunk)
+        elif fault.kind == outcome.INITIALIZER:
+            message = f"the initializer raised in a worker: {fault.message}"
+            self.on_broken(InitializerFailed(message))
             return
-        if fault is not None and fault.kind == outcome.BLOB_MISSING:
-            # Expired, or deleted by somebody: everything is uploaded again when it is next sent.
-            self._stored_functions.clear()
-            self._stored_arguments.clear()
+        elif fault.kind == outcome.BLOB_MISSING:
+            self._spill.forget()
+        self._count()
         self._sink.on_outcome(answer)
 
     def on_broken(self, error: Exception) -> None:
@@ -257,48 +300,7 @@ class LambdaInvoker:
             self._broken = True
             self._sink.on_broken(error)
 
-    # ---------------------------------------------------------------- the store
-
-    async def _spill(self, asked: Invocation) -> None:
-        """Put into the store what does not fit the payload, once each."""
-        payload = asked.payload
-        function_bytes = sum(map(len, payload.function_parts))
-        if function_bytes > INLINE_FUNCTION_BYTES:
-            await self._store_function(payload.function, payload.function_parts)
-            asked.stored_function = True
-            function_bytes = 0
-        limit_bytes = invocation.MAX_REQUEST_BYTES
-        if asked.reply == invocation.POLL:
-            limit_bytes = invocation.MAX_EVENT_BYTES
-        session_bytes = sum(map(len, self._session.encode()))
-        nbytes = session_bytes + function_bytes + sum(map(len, payload.arguments))
-        if not invocation.fits(nbytes, limit_bytes):
-            asked.stored_arguments = await self._store_arguments(payload)
-
-    async def _store_function(self, sha256: str, parts: Sequence[Buffer]) -> None:
-        task = self._stored_functions.get(sha256)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            key = keys.blob_key(self._deployment.prefix, sha256)
-            task = self._loop.create_task(self._put(key, invocation.pack_parts(parts)))
-            self._stored_functions[sha256] = task
-        await asyncio.shield(task)
-
-    async def _store_arguments(self, payload: Payload) -> StoredParts:
-        stored = self._stored_arguments.get(payload.chunk)
-        if stored is None:
-            prefix, session = self._deployment.prefix, self._session.session
-            key = keys.in_key(prefix, session, payload.chunk)
-            packed = invocation.pack_parts(payload.arguments)
-            await self._put(key, packed)
-            stored = StoredParts(key, 0, len(packed), blob.digest(payload.arguments))
-            self._stored_arguments[payload.chunk] = stored
-        return stored
-
-    async def _put(self, key: str, body: bytes) -> None:
-        await self._store.put(key, body)
-
-    def _out_key(self, chunk: int, attempt: int) -> str:
-        return keys.out_key(self._deployment.prefix, self._session.session, chunk, attempt)
+    # ---------------------------------------------------------------- the rest
 
     async def _delete_objects(self) -> None:
         """Delete what this session stored; the bucket's lifecycle rule catches what comes late."""
@@ -306,32 +308,20 @@ class LambdaInvoker:
         async for page in self._store.list(prefix):
             await self._store.delete([stored.key for stored in page])
 
-    # ---------------------------------------------------------------- the client
-
-    async def _open_client(self) -> Any:
-        async with self._opening:
-            if self._client is None:
-                context = AioSession().create_client(
-                    "lambda",
-                    region_name=self._deployment.region,
-                    config=AioConfig(
-                        # Another try by the library would be another run of the calls.
-                        retries={"total_max_attempts": 1},
-                        max_pool_connections=RESPONSE_MAX_IN_FLIGHT + 1,
-                        connect_timeout=CONNECT_TIMEOUT_S,
-                        read_timeout=self._deployment.timeout_s + RESPONSE_MARGIN_S,
-                        tcp_keepalive=True,
-                        parameter_validation=False,
-                        user_agent="lambdafutures",
-                    ),
-                )
-                try:
-                    self._client = await self._stack.enter_async_context(context)
-                except (BotoCoreError, ValueError) as error:
-                    raise s3_errors.explain_set_up(error) from error
-        return self._client
-
-    def _count(self, operation: str) -> None:
+    def _count(self, operation: str | None = None) -> None:
         requests = self.statistics.requests
-        requests[operation] = requests.get(operation, 0) + 1
+        if operation is not None:
+            requests[operation] = requests.get(operation, 0) + 1
         requests.update(self._store.requests)
+
+
+def _function_of(deployment: Deployment, memory_mb: int | None) -> str:
+    sizes = sorted(deployment.functions)
+    size = memory_mb or next(iter(sizes), 0)
+    if size not in deployment.functions:
+        known = ", ".join(map(str, sizes)) or "no function at all"
+        raise ValueError(
+            f"the deployment {deployment.name!r} has no function of {memory_mb} MB, but {known}: "
+            f"run `lambdafutures deploy --memory {memory_mb or 1769}`"
+        )
+    return deployment.functions[size]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
 
 # A LIST costs 12.5 times a GET (us-east-1, November 2026: $0.005 and $0.0004 per 1,000).
 LIST_PER_GET = 12.5
@@ -12,6 +14,8 @@ KEYS_PER_LIST = 1000
 SHARE = 0.05
 # Below this, looking costs more time than it saves (an S3 GET takes 20 ms and more).
 FLOOR_S = 0.02
+# The same for a listing: ten a second cost $0.18 per hour.
+LIST_FLOOR_S = 0.1
 # Nobody minds 10 s on top of an hour, and it bounds the cost to a dollar in 23 days of listing.
 CEILING_S = 10.0
 # Weight of the newest call in the mean: about the last eight count.
@@ -46,23 +50,49 @@ class Pacing:
         else:
             self._mean_s += WEIGHT * (seconds - self._mean_s)
 
-    def delay_s(self, newest_age_s: float) -> float:
+    def delay_s(self, newest_age_s: float, is_listing: bool = False) -> float:
         """Return how long to wait before the next look.
 
         Args:
             newest_age_s: How long ago the newest outstanding attempt was sent, in seconds. While
                 nothing is known of such calls, the pace slows down as they age.
+            is_listing: Whether the look will be a listing.
         """
         typical_s = newest_age_s if self._mean_s is None else min(self._mean_s, newest_age_s * 2)
-        return min(self._ceiling_s, max(self._floor_s, self._share * typical_s))
+        floor_s = max(self._floor_s, LIST_FLOOR_S) if is_listing else self._floor_s
+        return min(self._ceiling_s, max(floor_s, self._share * typical_s))
 
 
-def should_list(outstanding: int, span: int) -> bool:
-    """Tell whether a listing is cheaper than asking for each outstanding outcome.
+class Plan(NamedTuple):
+    """Say how to look for outcomes.
 
     Args:
-        outstanding: How many outcomes are expected.
-        span: How many keys a listing may have to go through.
+        probes: Chunk and attempt of those to ask for by their keys.
+        windows: First and last chunk of the ranges to list.
     """
-    pages = max(1, math.ceil(span / KEYS_PER_LIST))
-    return outstanding > LIST_PER_GET * pages
+
+    probes: list[tuple[int, int]]
+    windows: list[tuple[int, int]]
+
+
+def plan(expected: Sequence[tuple[int, int]]) -> Plan:
+    """Return the cheapest way to look for outcomes, more or less.
+
+    A listing returns a page of keys from where it is told to begin. So the expected ones are
+    divided into windows of a page, between which what is finished is passed over; one with few
+    expected outcomes is not listed, but they are asked for one by one.
+
+    Args:
+        expected: Chunk and attempt of each, ascending.
+    """
+    found = Plan([], [])
+    start = 0
+    while start < len(expected):
+        first = expected[start][0]
+        end = bisect_left(expected, (first + KEYS_PER_LIST, 0), start)
+        if end - start > LIST_PER_GET:
+            found.windows.append((first, expected[end - 1][0]))
+        else:
+            found.probes.extend(expected[start:end])
+        start = end
+    return found

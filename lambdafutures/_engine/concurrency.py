@@ -1,17 +1,17 @@
 """How many attempts may be in flight when the backend pushes back. Pure.
 
 Additive increase, multiplicative decrease (Chiu and Jain, 1989), as TCP does: a throttle halves the
-limit, once per window, and every success raises it, quickly up to the last limit that held.
+limit; successes raise it, quickly up to what was under way when it was halved and then slowly.
 """
 
 from __future__ import annotations
 
-# Throttles of attempts that were sent before the limit was halved say nothing new: they arrive
-# within about the time that an Invoke takes, a second with its queueing.
-WINDOW_S = 1.0
 # Wait at least this long after a throttle, also where the backend names no time: Lambda refills its
 # request rate every second.
 PAUSE_S = 0.25
+# Beyond what is known to hold, the limit grows by this share while as many attempts succeed: it
+# doubles in 14 such rounds, and of a hundred attempts no more than a few are refused.
+GROWTH = 0.05
 
 
 class Concurrency:
@@ -43,21 +43,29 @@ class Concurrency:
         """When sending may go on after a throttle."""
         return self._held_until_s
 
-    def on_throttled(self, in_flight: int, retry_after_s: float, now_s: float) -> None:
+    def on_throttled(
+        self, in_flight: int, retry_after_s: float, sent_s: float, now_s: float
+    ) -> None:
         """Take note that an attempt was not accepted.
 
         Args:
             in_flight: Attempts that are under way without it.
             retry_after_s: How long the backend asks to wait, in seconds; 0 if it does not say.
+            sent_s: When the attempt was sent.
             now_s: The time.
         """
         self._held_until_s = max(self._held_until_s, now_s + max(PAUSE_S, retry_after_s))
-        if now_s - self._halved_at_s >= WINDOW_S:
+        if sent_s > self._halved_at_s:
             self._halved_at_s = now_s
             self._limit = max(1.0, min(self._limit, in_flight + 1.0) / 2)
-            self._threshold = self._limit
+            self._threshold = max(self._limit, float(in_flight))
+        else:
+            # Of the same salvo, sent before the limit was halved. Once all of it has been answered,
+            # what is still under way is what the backend takes.
+            self._threshold = max(1.0, min(self._threshold, float(in_flight)))
+            self._limit = min(self._limit, self._threshold)
 
     def on_success(self) -> None:
         """Take note that an attempt was accepted and has ended."""
         if self._limit < self.ceiling:
-            self._limit += 1.0 if self._limit < self._threshold else 1.0 / self._limit
+            self._limit += 1.0 if self._limit < self._threshold else max(GROWTH, 1.0 / self._limit)

@@ -144,7 +144,7 @@ class Scheduler:
         if answer.fault is None or answer.fault.kind != outcome.THROTTLED:
             self._throttled_since_s = None
             self._concurrency.on_success()
-        elif attempt is not None and self._is_stuck(answer.fault, now_s):
+        elif attempt is not None and self._is_stuck(attempt, answer.fault, now_s):
             return self.on_broken(_stuck(self._patience_s, answer.fault), now_s)
         if attempt is not None and attempt.work.chunk.number in self._open:
             self._take(attempt, answer, now_s, commands)
@@ -234,9 +234,9 @@ class Scheduler:
     def _is_in_flight(self, attempt: Attempt) -> bool:
         return self._in_flight.get((attempt.work.chunk.number, attempt.number)) is attempt
 
-    def _is_stuck(self, fault: Fault, now_s: float) -> bool:
+    def _is_stuck(self, attempt: Attempt, fault: Fault, now_s: float) -> bool:
         """Take note of a throttle; tell whether there has been nothing else for too long."""
-        self._concurrency.on_throttled(len(self._in_flight), fault.wait_s, now_s)
+        self._concurrency.on_throttled(len(self._in_flight), fault.wait_s, attempt.sent_s, now_s)
         if self._in_flight:
             self._throttled_since_s = None
         elif self._throttled_since_s is None:

@@ -6,6 +6,7 @@ Binary parts are base64 text. What does not fit is in the store, and named here 
 from __future__ import annotations
 
 import json
+import struct
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 
@@ -30,6 +31,9 @@ MAX_EVENT_BYTES = 1024 * 1024
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024
 # Room for the JSON around the base64 text.
 ENVELOPE_BYTES = 16 * 1024
+# An outcome that took longer than this to make is stored as well as answered: should the response
+# be cut on its way, the work is not done twice. A PUT is dear beside shorter calls.
+STORE_AFTER_S = 10.0
 
 
 def fits(nbytes: int, limit_bytes: int) -> bool:
@@ -75,25 +79,34 @@ class Invocation:
         deadline_s: When nobody waits for it any more, in seconds since the epoch.
         stored_function: Whether the function is in the store, under its hash.
         stored_arguments: Where the arguments are, if not inline.
+        stored_initializer: Where the session's initializer is, if not inline.
+        proof_key: Key to write before anything runs, to learn whether outcomes can be stored.
+        store_after_s: An outcome that took longer than this is stored as well as answered.
+        memory_mb: Memory that a call may use, in MiB; by default what the function has.
     """
 
     __slots__ = (
         "bucket",
         "deadline_s",
         "key",
+        "memory_mb",
         "out_key",
         "payload",
         "prefix",
+        "proof_key",
         "reply",
         "session",
+        "store_after_s",
         "stored_arguments",
         "stored_function",
+        "stored_initializer",
     )
 
     def __init__(
         self,
         session: SessionHead,
         payload: Payload,
+        *,
         bucket: str,
         prefix: str,
         reply: str,
@@ -102,6 +115,10 @@ class Invocation:
         deadline_s: float,
         stored_function: bool = False,
         stored_arguments: StoredParts | None = None,
+        stored_initializer: StoredParts | None = None,
+        proof_key: str | None = None,
+        store_after_s: float = STORE_AFTER_S,
+        memory_mb: int | None = None,
     ) -> None:
         self.session = session
         self.payload = payload
@@ -113,33 +130,31 @@ class Invocation:
         self.deadline_s = deadline_s
         self.stored_function = stored_function
         self.stored_arguments = stored_arguments
+        self.stored_initializer = stored_initializer
+        self.proof_key = proof_key
+        self.store_after_s = store_after_s
+        self.memory_mb = memory_mb
 
     def encode(self) -> bytes:
         """Return the JSON of the Invoke."""
         payload = self.payload
         with_function = bool(payload.function_parts) and not self.stored_function
         parts: list[Buffer] = [*payload.function_parts] if with_function else []
-        stored = self.stored_arguments
-        if stored is None:
+        if self.stored_arguments is None:
             parts += payload.arguments
         head = payload.encode_head(with_function=with_function)
-        return json.dumps(
-            {
-                "lambdafutures": FORMAT_VERSION,
-                "session": to_text(frames.pack(frames.HELLO, b"", self.session.encode())),
-                "chunk": to_text(frames.pack(frames.CHUNK, head, parts)),
-                "bucket": self.bucket,
-                "prefix": self.prefix,
-                "reply": self.reply,
-                "out_key": self.out_key,
-                "key": self.key.hex(),
-                "deadline_s": self.deadline_s,
-                "stored_function": self.stored_function,
-                "stored_arguments": None
-                if stored is None
-                else [stored.key, stored.start, stored.length, stored.sha256],
-            }
-        ).encode()
+        session = self.session.encode()
+        if self.stored_initializer is not None:
+            del session[1:]
+        fields = {name: getattr(self, name) for name in _PLAIN}
+        fields |= {name: _places(getattr(self, name)) for name in _STORED}
+        fields |= {
+            "lambdafutures": FORMAT_VERSION,
+            "session": to_text(frames.pack(frames.HELLO, b"", session)),
+            "chunk": to_text(frames.pack(frames.CHUNK, head, parts)),
+            "key": self.key.hex(),
+        }
+        return json.dumps(fields).encode()
 
     @classmethod
     def decode(cls, fields: dict[str, Any]) -> Invocation:
@@ -154,21 +169,38 @@ class Invocation:
         check_fields(fields)
         try:
             chunk = frames.parse(a2b_base64(fields["chunk"]))
-            stored = fields["stored_arguments"]
+            stored: dict[str, Any] = {
+                name: None if fields[name] is None else StoredParts(*fields[name])
+                for name in _STORED
+            }
             return cls(
                 SessionHead.decode(frames.parse(a2b_base64(fields["session"])).parts),
                 Payload.decode(chunk.head, chunk.parts),
-                fields["bucket"],
-                fields["prefix"],
-                fields["reply"],
-                fields["out_key"],
-                bytes.fromhex(fields["key"]),
-                fields["deadline_s"],
-                fields["stored_function"],
-                None if stored is None else StoredParts(*stored),
+                key=bytes.fromhex(fields["key"]),
+                **stored,
+                **{name: fields[name] for name in _PLAIN},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, struct.error) as error:
             raise WireError(f"a damaged invocation: {error!r}") from error
+
+
+# Fields of an invocation that are JSON as they are, and those that name a place in the store.
+_PLAIN = (
+    "bucket",
+    "prefix",
+    "reply",
+    "out_key",
+    "deadline_s",
+    "stored_function",
+    "proof_key",
+    "store_after_s",
+    "memory_mb",
+)
+_STORED = ("stored_arguments", "stored_initializer")
+
+
+def _places(stored: StoredParts | None) -> list[str | int] | None:
+    return None if stored is None else [stored.key, stored.start, stored.length, stored.sha256]
 
 
 def check_fields(fields: object) -> dict[str, Any]:
@@ -191,6 +223,23 @@ def check_fields(fields: object) -> dict[str, Any]:
     return fields
 
 
+def check_answer(fields: object) -> dict[str, Any]:
+    """Return a worker's answer; why it refused is understood whatever version it is of.
+
+    Args:
+        fields: The parsed JSON.
+
+    Raises:
+        WireError: If it is not one, or of another version.
+    """
+    if isinstance(fields, dict) and "lambdafutures" in fields and "refused" in fields:
+        return fields
+    try:
+        return check_fields(fields)
+    except WireError as error:
+        raise WireError(f"the function answered: {error}") from None
+
+
 def to_text(data: Buffer) -> str:
     """Return bytes as base64 text."""
     return b2a_base64(data, newline=False).decode("ascii")
@@ -206,7 +255,8 @@ def answer(**fields: object) -> dict[str, object]:
 
     Args:
         **fields: `outcome` (base64 of a sealed outcome), or `stored` (its key), or `refused` (why
-            no outcome can be written, as a sentence).
+            no invocation of this session can succeed, as a sentence), or `lost` (why there is no
+            outcome although the calls ran), or `dropped` (why nothing was run).
     """
     return {"lambdafutures": FORMAT_VERSION, **fields}
 
@@ -216,8 +266,14 @@ def unpack_parts(data: Buffer) -> Sequence[Buffer]:
 
     Args:
         data: The object, or its part that a reference names.
+
+    Raises:
+        WireError: If it is not what `pack_parts` returned.
     """
-    return frames.parse(data).parts
+    try:
+        return frames.parse(data).parts
+    except (struct.error, ValueError, IndexError, OverflowError, MemoryError) as error:
+        raise WireError(f"an object of the store is damaged: {error!r}") from error
 
 
 def pack_parts(parts: Sequence[Buffer]) -> bytes:

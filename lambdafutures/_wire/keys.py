@@ -3,6 +3,8 @@
 ::
 
     {prefix}/blobs/{sha256}
+    {prefix}/sessions/{session}/initializer
+    {prefix}/sessions/{session}/proof
     {prefix}/sessions/{session}/in/{chunk}
     {prefix}/sessions/{session}/out/{chunk}/{attempt}
 
@@ -40,6 +42,16 @@ def session_prefix(prefix: str, session: str) -> str:
 def in_key(prefix: str, session: str, chunk: int) -> str:
     """Return the key of a chunk's arguments."""
     return f"{session_prefix(prefix, session)}in/{_padded(chunk, CHUNK_DIGITS)}"
+
+
+def initializer_key(prefix: str, session: str) -> str:
+    """Return the key of a session's initializer."""
+    return f"{session_prefix(prefix, session)}initializer"
+
+
+def proof_key(prefix: str, session: str) -> str:
+    """Return the key that a worker writes to learn whether it can."""
+    return f"{session_prefix(prefix, session)}proof"
 
 
 def out_prefix(prefix: str, session: str) -> str:

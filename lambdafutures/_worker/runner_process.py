@@ -9,10 +9,15 @@ import signal
 import socket
 import sys
 import time
+from collections import OrderedDict
+from contextlib import suppress
 
 from lambdafutures._wire import frames, memory_file
 from lambdafutures._wire.frames import Frame, FrameReader
 from lambdafutures._wire.journal import Journal
+
+# Imported before the fork, though it is used after it: once per sandbox and not once per session.
+from lambdafutures._worker import cache, runner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 CRASH_BYTES = 8 * 1024
 # The kernel's out-of-memory killer takes the process with the highest score: the runner, not us.
 OOM_SCORE = b"1000"
+# Functions that the runner is known to hold. It drops the least recently used, too, but later.
+HELD_FUNCTIONS = cache.FUNCTIONS // 2
 
 
 class RunnerProcess:
@@ -41,6 +48,8 @@ class RunnerProcess:
         self._answers, theirs = socket.socketpair()
         self._reader = FrameReader()
         self._status: int | None = None
+        self._peak_kib = 0
+        self._held: OrderedDict[str, None] = OrderedDict()
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
@@ -49,6 +58,9 @@ class RunnerProcess:
             _become_runner(requests_end, theirs, self.journal.handle, self._crash, parent)
         requests_end.close()
         theirs.close()
+        # Done on both sides, so that the group is there whoever comes first.
+        with suppress(OSError):
+            os.setpgid(self.pid, self.pid)
         self._ended = os.pidfd_open(self.pid)
         _send_all(self._answers, frames.HELLO, b"", session.encode())
 
@@ -63,6 +75,42 @@ class RunnerProcess:
             OSError: If the runner has ended, or there is no room.
         """
         _send_all(self._requests, frames.CHUNK, head, parts)
+
+    def holds(self, sha256: str) -> bool:
+        """Tell whether the runner has a function in its memory; it is then its newest one.
+
+        Args:
+            sha256: Hash of the function's blob.
+        """
+        if sha256 not in self._held:
+            return False
+        self._held.move_to_end(sha256)
+        return True
+
+    def keep(self, sha256: str) -> None:
+        """Take note that the runner has loaded a function.
+
+        Args:
+            sha256: Hash of the function's blob.
+        """
+        self._held[sha256] = None
+        if len(self._held) > HELD_FUNCTIONS:
+            self._held.popitem(last=False)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether it has served an attempt."""
+        return bool(self._held)
+
+    @property
+    def has_message(self) -> bool:
+        """Whether it has said something that was not read yet."""
+        poll = select.poll()
+        poll.register(self._answers, select.POLLIN)
+        try:
+            return bool(poll.poll(0)) and bool(self._answers.recv(1, socket.MSG_PEEK))
+        except ConnectionError:
+            return False
 
     def wait(self, seconds: float) -> Frame | None:
         """Return the next message, or None if there is none within `seconds` or ever.
@@ -94,9 +142,10 @@ class RunnerProcess:
     def has_ended(self) -> bool:
         """Whether the process has ended."""
         if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
                 self._status = os.waitstatus_to_exitcode(status)
+                self._peak_kib = usage.ru_maxrss
         return self._status is not None
 
     def wait_ended(self) -> None:
@@ -106,12 +155,17 @@ class RunnerProcess:
 
     def kill(self) -> None:
         """End the process and those that it started; wait for its end."""
+        # Those it started are ended also when it has ended itself.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
         if not self.has_ended:
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:  # it has not made its group yet
-                os.kill(self.pid, signal.SIGKILL)
-            self.wait_ended()
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait_ended()
+
+    @property
+    def killed_at_bytes(self) -> int:
+        """Peak resident memory, in bytes, if somebody else has killed it with SIGKILL; else 0."""
+        return self._peak_kib * 1024 if self._status == -signal.SIGKILL else 0
 
     def how_it_ended(self) -> str:
         """Say in words how the process ended, and where it was if a signal of its own ended it."""
@@ -158,8 +212,6 @@ def _become_runner(
     try:
         os.setpgid(0, 0)
         _prefer_for_oom_kill()
-        from lambdafutures._worker import runner
-
         runner.main(requests.detach(), answers.detach(), journal, crash, parent)
         status = 0
     except SystemExit:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
-
-from lambdafutures.cli import demo, deploy, destroy, doctor, status, version
-
-_VERBS = (demo, deploy, doctor, status, destroy, version)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,16 +13,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments; the process's own by default.
     """
+    # Here, since a worker imports this package for the function that the demonstration counts with.
+    import argparse
+
+    from lambdafutures.cli import demo, deploy, destroy, doctor, status, version
+
     parser = argparse.ArgumentParser(
         prog="lambdafutures", description="ProcessPoolExecutor, with AWS Lambda for processes."
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for module in _VERBS:
+    for module in (demo, deploy, doctor, status, destroy, version):
         module.add_parser(verbs)
     arguments = parser.parse_args(argv)
-    status: int = arguments.run(arguments)
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    exit_status: int = arguments.run(arguments)
+    return exit_status

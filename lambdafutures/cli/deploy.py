@@ -11,7 +11,6 @@ import lambdafutures
 from lambdafutures.cli import common
 
 if TYPE_CHECKING:
-    from lambdafutures.deploy.bundle import Bundle
     from lambdafutures.deploy.session import Aws
     from lambdafutures.deployment import Deployment
 
@@ -47,6 +46,11 @@ def add_parser(verbs: Any) -> None:
         "--arch", choices=("x86_64", "arm64"), help="their processors (default: x86_64)"
     )
     parser.add_argument(
+        "--nested",
+        action=argparse.BooleanOptionalAction,
+        help="have workers able to open executors themselves: the zip grows from 0.6 to 7 MB",
+    )
+    parser.add_argument(
         "--print-template",
         action="store_true",
         help="print the CloudFormation template and do nothing else; does not ask AWS",
@@ -60,8 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Deploy and return the exit status.
 
     Args:
-        arguments: `name`, `region`, `profile`, `memory`, `timeout`, `arch`, `print_template`,
-            `dry_run` and `yes`.
+        arguments: `name`, `region`, `profile`, `memory`, `timeout`, `arch`, `nested`,
+            `print_template`, `dry_run` and `yes`.
     """
     from lambdafutures.deploy import bundle, plan, template
 
@@ -70,26 +74,26 @@ def run(arguments: argparse.Namespace) -> int:
         "memory_mb": arguments.memory and tuple(arguments.memory),
         "timeout_s": arguments.timeout,
         "arch": arguments.arch,
+        "nested": arguments.nested,
     }
     options = plan.choose_options(name, given, None)  # refuses bad values before AWS is asked
-    worker = bundle.build()
     if arguments.print_template:
+        worker = bundle.build(nested=options.nested)
         whole = template.full_template(options, worker.sha256, lambdafutures.__version__)
         print(json.dumps(whole, indent=2))
         return 0
     aws, remembered = common.connect(arguments)
     with aws:
-        return _bring_up_to_date(arguments, aws, remembered, worker, given)
+        return _bring_up_to_date(arguments, aws, remembered, given)
 
 
 def _bring_up_to_date(
     arguments: argparse.Namespace,
     aws: Aws,
     remembered: Deployment | None,
-    worker: Bundle,
     given: Mapping[str, Any],
 ) -> int:
-    from lambdafutures.deploy import apply, plan, survey
+    from lambdafutures.deploy import apply, bundle, plan, survey
 
     name = common.chosen_name(arguments)
     if remembered is not None and remembered.region != aws.region:
@@ -98,6 +102,7 @@ def _bring_up_to_date(
             f"{aws.region}, or run `lambdafutures destroy --name {name}` first"
         )
     options = plan.choose_options(name, given, survey.look(aws, name).template)
+    worker = bundle.build(nested=options.nested)
     wanted = plan.draw(options, worker, lambdafutures.__version__)
     found = survey.survey(aws, wanted)
     steps = plan.plan_steps(found, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
 from lambdafutures.cli import common
@@ -24,6 +25,12 @@ def add_parser(verbs: Any) -> None:
         "bucket. The exit status is 1 if nothing is deployed.",
     )
     common.add_place_arguments(parser)
+    parser.add_argument(
+        "--print-policy",
+        action="store_true",
+        help="print the least that a user of the deployment must be allowed, as an IAM policy, and "
+        "nothing else",
+    )
     parser.set_defaults(run=common.explain(run))
 
 
@@ -31,8 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Show what is deployed; return 1 if nothing is.
 
     Args:
-        arguments: `name`, `region` and `profile`.
+        arguments: `name`, `region`, `profile` and `print_policy`.
     """
+    if arguments.print_policy:
+        return _print_policy(arguments)
     from lambdafutures.deploy import bundle
     from lambdafutures.deploy.status import read_status
 
@@ -47,11 +56,25 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{'stack':12}{status.stack}")
     print(f"{'bucket':12}{status.bucket or 'gone: run `lambdafutures deploy`'}")
     print(f"{'sessions':12}{_holdings(status.holdings)}")
-    expected = bundle.build().code_sha256
+    expected = bundle.build(nested=status.nested).code_sha256
     for function in status.functions:
         print(f"{'function':12}{function.name}: {_describe(function, expected)}")
     known = "yes" if remembered else "no: run `lambdafutures deploy`"
     print(f"{'remembered':12}{known}")
+    return 0
+
+
+def _print_policy(arguments: argparse.Namespace) -> int:
+    from lambdafutures.deploy.policy import Place, client_statements
+
+    aws, remembered = common.connect(arguments, is_asking=True)
+    with aws:
+        if remembered is None:
+            raise ValueError("nothing is deployed: run `lambdafutures deploy`")
+        caller = aws.call("sts", "get_caller_identity")
+    place = Place.of_caller(caller["Arn"], remembered.region)
+    statements = client_statements(remembered, place)
+    print(json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2))
     return 0
 
 

@@ -81,6 +81,7 @@ def deploy(aws: Aws, wanted: Blueprint, found: Found, report: Report) -> Deploym
         concurrency=_concurrency(aws),
         timeout_s=wanted.options.timeout_s,
         prefix=wanted.options.prefix,
+        nested=wanted.options.nested,
     )
     remember(deployment)
     return deployment

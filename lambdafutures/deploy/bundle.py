@@ -7,15 +7,51 @@ import hashlib
 import importlib.resources
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 
 HANDLER = "lambdafutures._worker.supervisor.handler"
 
 # The whole package travels: a call may open an executor of its own. cloudpickle comes along since
 # Lambda's Python does not have it.
 PACKAGES = ("lambdafutures", "cloudpickle")
+
+# What executors opened in a worker need besides: aiobotocore and what it requires, as sources, so
+# that one zip runs on any processor. (Their compiled parts are switched off by `NESTED_VARIABLES`.)
+NESTED_PACKAGES = (
+    "aiobotocore",
+    "aiohappyeyeballs",
+    "aiohttp",
+    "aioitertools",
+    "aiosignal",
+    "attr",
+    "botocore",
+    "dateutil",
+    "frozenlist",
+    "idna",
+    "jmespath",
+    "multidict",
+    "propcache",
+    "six",
+    "typing_extensions",
+    "urllib3",
+    "wrapt",
+    "yarl",
+)
+NESTED_VARIABLES = {
+    "AIOHTTP_NO_EXTENSIONS": "1",
+    "FROZENLIST_NO_EXTENSIONS": "1",
+    "MULTIDICT_NO_EXTENSIONS": "1",
+    "PROPCACHE_NO_EXTENSIONS": "1",
+    "WRAPT_DISABLE_EXTENSIONS": "1",
+    "YARL_NO_EXTENSIONS": "1",
+}
+# Of botocore's descriptions of 400 services, the files about those that a worker talks to.
+_BOTOCORE_DATA = "botocore/data/"
+_BOTOCORE_SERVICES = ("lambda", "s3", "sts")
 
 # The earliest date that a zip can hold.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -70,24 +106,50 @@ def sources(package: str) -> dict[str, bytes]:
     """Return a package's Python sources by their name in the zip.
 
     Args:
-        package: Name of an installed package.
+        package: Name of an installed package, or of a module that is one file.
     """
-    return dict(_walk(importlib.resources.files(package), package))
+    module = find_spec(package)
+    if module is not None and module.origin and not module.submodule_search_locations:
+        return {f"{package}.py": Path(module.origin).read_bytes()}
+    return dict(_walk(importlib.resources.files(package), package, _is_source))
 
 
-def _walk(folder: Traversable, name: str) -> Iterator[tuple[str, bytes]]:
+def _is_source(name: str) -> bool:
+    return name.endswith(".py")
+
+
+def _is_wanted(name: str) -> bool:
+    """Tell whether a file of botocore is needed: its sources, certificates and few services."""
+    if not name.startswith(_BOTOCORE_DATA):
+        return name.endswith((".py", "cacert.pem"))
+    first, _, rest = name.removeprefix(_BOTOCORE_DATA).partition("/")
+    return not rest or first in _BOTOCORE_SERVICES
+
+
+def _walk(
+    folder: Traversable, name: str, is_wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, bytes]]:
     for entry in folder.iterdir():
         inner = f"{name}/{entry.name}"
         if entry.is_dir():
             if entry.name != "__pycache__":
-                yield from _walk(entry, inner)
-        elif entry.name.endswith(".py"):
+                yield from _walk(entry, inner, is_wanted)
+        elif is_wanted(inner):
             yield inner, entry.read_bytes()
 
 
-def build() -> Bundle:
-    """Return the zip of this installation."""
+def build(nested: bool = False) -> Bundle:
+    """Return the zip of this installation.
+
+    Args:
+        nested: With all that an executor needs that is opened in a worker.
+    """
     files: dict[str, bytes] = {}
     for package in PACKAGES:
         files |= sources(package)
+    if nested:
+        # Which ones aiobotocore requires differs from version to version.
+        for package in filter(find_spec, NESTED_PACKAGES):
+            files |= sources(package)
+        files |= dict(_walk(importlib.resources.files("botocore"), "botocore", _is_wanted))
     return Bundle(pack(files), tuple(sorted(files)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from lambdafutures._wire.keys import session_prefix
 from lambdafutures.deploy.bundle import Bundle
@@ -15,9 +15,10 @@ from lambdafutures.deploy.session import Aws
 from lambdafutures.deployment import Deployment, path_of
 
 # The two ways an outcome comes home.
-COMPLETION_PATHS = ("response", "poll")
+CompletionPath = Literal["response", "poll"]
+COMPLETION_PATHS: tuple[CompletionPath, ...] = ("response", "poll")
 
-RoundTrip = Callable[[str], float]
+RoundTrip = Callable[[CompletionPath], float]
 """Run one call by the given completion path and return how long it took, in seconds."""
 
 
@@ -139,6 +140,8 @@ def _examine_function(
         return
     yield judge.judge_code(function, bundle.code_sha256, configuration)
     tried = run.ask("lambda", "invoke", FunctionName=function, InvocationType="DryRun")
+    if not isinstance(tried, AwsFault):
+        tried["Payload"].close()  # empty, but it holds a connection
     yield judge.judge_invoke(function, tried)
     events = run.ask(
         "lambda", "get_function_event_invoke_config", FunctionName=function, Qualifier="$LATEST"
@@ -149,11 +152,11 @@ def _examine_function(
 
 
 def _examine_round_trip(
-    path: str, round_trip: RoundTrip | None, is_sound: bool, judge: Judge
+    path: CompletionPath, round_trip: RoundTrip | None, is_sound: bool, judge: Judge
 ) -> Check:
     check = f"round trip by {path}"
     if round_trip is None:
-        return skipped(check, "this version of lambdafutures cannot run calls on AWS yet")
+        return skipped(check, "there is no deployment to run a call on")
     if not is_sound:
         return skipped(check, "a check before it has not passed")
     try:
@@ -161,11 +164,15 @@ def _examine_round_trip(
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
         return failed(
             check,
-            f"{type(error).__name__}: {error}",
+            f"{type(error).__name__}: {_first_line(error)}",
             f"see the function's log: `aws logs tail /aws/lambda/{_any_function(judge)} --region "
             f"{judge.region} --since 10m`",
         )
     return ok(check, f"{took_s * 1e3:.0f} ms")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _any_function(judge: Judge) -> str:

@@ -40,6 +40,7 @@ class Options:
         arch: Their processors, ``"x86_64"`` or ``"arm64"``.
         python: Minor version of their Python; the client's own.
         prefix: Prefix of every key in the bucket.
+        nested: The worker's zip holds what an executor opened in a worker needs.
     """
 
     name: str = DEFAULT_NAME
@@ -48,6 +49,7 @@ class Options:
     arch: str = ARCHITECTURES[0]
     python: str = running_python()
     prefix: str = "lambdafutures"
+    nested: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "memory_mb", tuple(sorted(set(self.memory_mb))))

@@ -65,6 +65,7 @@ class Status:
         version: Version of lambdafutures that was deployed.
         holdings: Objects of sessions.
         functions: The functions.
+        nested: Executors can be opened in workers.
     """
 
     stack: str
@@ -72,6 +73,7 @@ class Status:
     version: str
     holdings: Holdings
     functions: tuple[FunctionStatus, ...]
+    nested: bool = False
 
 
 def read_status(aws: Aws, name: str) -> Status | None:
@@ -108,6 +110,7 @@ def read_status(aws: Aws, name: str) -> Status | None:
         deployed.get("version", ""),
         _count(aws, bucket, f"{deployed['prefix']}/sessions/") if bucket else Holdings(),
         tuple(functions),
+        deployed.get("nested", False),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lambdafutures.deploy.bundle import HANDLER
+from lambdafutures.deploy.bundle import HANDLER, NESTED_VARIABLES
 from lambdafutures.deploy.options import Options
 from lambdafutures.deploy.policy import worker_statements
 
@@ -37,7 +37,8 @@ def deployed_options(template: Mapping[str, Any]) -> dict[str, Any]:
         template: A template of ours.
     """
     known = template.get("Metadata", {}).get(METADATA, {})
-    return {field: known[field] for field in ("memory_mb", "timeout_s", "arch") if field in known}
+    kept = ("memory_mb", "timeout_s", "arch", "nested")
+    return {field: known[field] for field in kept if field in known}
 
 
 def code_key(prefix: str, sha256: str) -> str:
@@ -71,6 +72,7 @@ def bucket_template(options: Options) -> Template:
                 "arch": options.arch,
                 "python": options.python,
                 "prefix": options.prefix,
+                "nested": options.nested,
             }
         },
         "Resources": {BUCKET: _bucket(options)},
@@ -233,6 +235,7 @@ def _log_group(options: Options, function: str) -> Template:
 
 
 def _function(options: Options, size: int, name: str, sha256: str) -> Template:
+    variables = {"Environment": {"Variables": dict(NESTED_VARIABLES)}} if options.nested else {}
     return {
         "Type": FUNCTION_TYPE,
         # Removed before its log group, which it could not write to otherwise.
@@ -248,6 +251,7 @@ def _function(options: Options, size: int, name: str, sha256: str) -> Template:
             "Role": {"Fn::GetAtt": ["Role", "Arn"]},
             "Code": {"S3Bucket": {"Ref": BUCKET}, "S3Key": code_key(options.prefix, sha256)},
             "Tags": _tags(options),
+            **variables,
         },
     }
 

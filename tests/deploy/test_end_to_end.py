@@ -283,6 +283,33 @@ def test_status(cloud, lambdafutures, worker):
     assert "another version: run `lambdafutures deploy`" in lambdafutures("status")[1]
 
 
+def test_nested_is_kept_until_it_is_taken_back(cloud, lambdafutures):
+    def variables():
+        answer = cloud.client("lambda").get_function_configuration(FunctionName=FUNCTION)
+        return answer.get("Environment", {}).get("Variables", {})
+
+    lambdafutures("deploy", "--yes", "--nested")
+    assert find_deployment().nested
+    assert variables() == bundle.NESTED_VARIABLES
+    assert "nothing to change" in lambdafutures("deploy")[1]
+    assert lambdafutures("deploy", "--yes", "--no-nested")[0] == 0
+    assert not find_deployment().nested
+    assert variables() == {}
+
+
+def test_the_policy_for_users_is_printed(cloud, lambdafutures):
+    status, _, err = lambdafutures("status", "--print-policy")
+    assert status == 1
+    assert "run `lambdafutures deploy`" in err
+    lambdafutures("deploy", "--yes")
+    status, out, _ = lambdafutures("status", "--print-policy")
+    assert status == 0
+    statements = {each["Sid"]: each for each in json.loads(out)["Statement"]}
+    assert statements["InvokeWorkers"]["Resource"] == [
+        f"arn:aws:lambda:{REGION}:000000000000:function:{FUNCTION}"
+    ]
+
+
 def test_a_deployment_keeps_its_region(cloud, lambdafutures, monkeypatch):
     """Another AWS_REGION does not lead elsewhere; --region elsewhere is refused."""
     lambdafutures("deploy", "--yes")

@@ -1,0 +1,68 @@
+"""Checks of what users pass to an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from lambdafutures._wire import codec
+from lambdafutures.exceptions import MissingExtra
+
+
+def check_executor(
+    max_workers: int | None,
+    initializer: Callable[..., object] | None,
+    max_tasks_per_child: int | None,
+    serializer: str,
+) -> None:
+    """Refuse what an executor cannot be made with, as the standard library words it.
+
+    Args:
+        max_workers: Calls that run at once, or None.
+        initializer: Called in each worker, or None.
+        max_tasks_per_child: Chunks per worker, or None.
+        serializer: Name of the serializer.
+
+    Raises:
+        ValueError: If something is out of range.
+        TypeError: If something is of the wrong type.
+        MissingExtra: If the serializer is not installed.
+    """
+    if max_workers is not None and max_workers <= 0:
+        raise ValueError("max_workers must be greater than 0")
+    if initializer is not None and not callable(initializer):
+        raise TypeError("initializer must be a callable")
+    if max_tasks_per_child is not None:
+        if not isinstance(max_tasks_per_child, int):
+            raise TypeError("max_tasks_per_child must be an integer")
+        if max_tasks_per_child <= 0:
+            raise ValueError("max_tasks_per_child must be >= 1")
+    if serializer not in codec.SERIALIZERS:
+        raise ValueError(f"serializer must be one of {codec.SERIALIZERS}, not {serializer!r}")
+    if serializer == "dill":
+        try:
+            import dill  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra(
+                "serializer='dill' needs dill: run `pip install 'lambdafutures[dill]'`"
+            ) from error
+
+
+def check_map(chunksize: int | Literal["auto"], buffersize: int | None) -> None:
+    """Refuse what a map cannot be made with, as the standard library words it.
+
+    Args:
+        chunksize: Calls in a chunk, or ``"auto"``.
+        buffersize: Chunks under way, or None.
+
+    Raises:
+        ValueError: If something is out of range.
+        TypeError: If something is of the wrong type.
+    """
+    if chunksize != "auto" and chunksize < 1:
+        raise ValueError("chunksize must be >= 1.")
+    if buffersize is not None:
+        if not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
