@@ -443,6 +443,25 @@ def test_a_backend_that_cannot_be_opened_fails_the_calls(monkeypatch):
     ex.shutdown()
 
 
+def test_what_is_submitted_when_the_session_has_ended_by_itself_fails(monkeypatch):
+    from lambdafutures._backends import worker_process
+
+    def refuse(*_):
+        raise OSError(24, "Too many open files")
+
+    ex = LambdaPoolExecutor(1, backend="local")
+    monkeypatch.setattr(worker_process.os, "pidfd_open", refuse)
+    with pytest.raises(BrokenProcessPool):
+        ex.submit(calls.identity, 1).result(20)
+    monkeypatch.undo()
+    session = ex._session
+    session.join()
+    session.broken = None  # as a thread sees it that looked a moment earlier
+    with pytest.raises(BrokenProcessPool, match="the executor has ended"):
+        ex.submit(calls.identity, 2).result(20)
+    ex.shutdown()
+
+
 def test_shutdown_right_after_submit_loses_nothing():
     for number in range(20):
         ex = LambdaPoolExecutor(1, backend="local")

@@ -21,13 +21,17 @@ class Portal:
         # interpreter must still end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def start(
+        self, main: Callable[[], Coroutine[Any, Any, None]], at_end: Callable[[], object]
+    ) -> None:
         """Start the thread; it ends when `main` does.
 
         Args:
             main: Makes the coroutine to run.
+            at_end: Called last of all, when the loop has been closed.
         """
         self._main = main
+        self._at_end = at_end
         self._thread.start()
 
     def call(self, function: Callable[..., object], *args: object) -> None:
@@ -65,3 +69,4 @@ class Portal:
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             asyncio.set_event_loop(None)
             self.loop.close()
+            self._at_end()

@@ -143,7 +143,9 @@ class Scheduler:
         commands: list[Command] = []
         if answer.fault is None or answer.fault.kind != outcome.THROTTLED:
             self._throttled_since_s = None
-            self._concurrency.on_success()
+            # Of one that was lost nobody knows whether there was room for it.
+            if answer.fault is None or answer.fault.kind != outcome.LOST:
+                self._concurrency.on_success()
         elif attempt is not None and self._is_stuck(attempt, answer.fault, now_s):
             return self.on_broken(_stuck(self._patience_s, answer.fault), now_s)
         if attempt is not None and attempt.work.chunk.number in self._open:

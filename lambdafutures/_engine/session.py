@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import logging
 import random
 import time
@@ -93,7 +95,7 @@ class Session:
         self._portal = Portal(f"lambdafutures-{name}")
         self._finished = asyncio.Event()
         self._portal.loop.set_exception_handler(self._on_loop_error)
-        self._portal.start(self._main)
+        self._portal.start(self._main, self._fail_the_late)
         exit_drain.watch(self)
 
     # ---------------------------------------------------------------- any thread
@@ -103,13 +105,11 @@ class Session:
 
         Args:
             chunk: To be run.
-
-        Raises:
-            BackendError: If the session has ended by itself.
         """
-        if self._portal.loop.is_closed():
-            raise self.broken or BackendError("the executor has ended")
         self._inbox.append(chunk)
+        if self._portal.loop.is_closed():
+            self._fail_the_late()
+            return
         # Many submits between two turns of the loop wake it once. The flag is lowered before the
         # inbox is emptied, so no chunk is left behind.
         if not self._woken:
@@ -178,6 +178,15 @@ class Session:
             self._tell(events.ExecutorClosed(time.time()))
             self._callbacks.close()
             self._watchers.close()
+
+    def _fail_the_late(self) -> None:
+        """Fail what was submitted when the session had ended by itself; on any thread."""
+        error = self.broken or BackendError("the executor has ended")
+        while self._inbox:
+            with contextlib.suppress(IndexError):  # another thread took it
+                future = self._inbox.popleft().future
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(copy.copy(error))
 
     def _on_inbox(self) -> None:
         self._woken = False

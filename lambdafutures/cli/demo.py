@@ -78,9 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{times:10,d}  {word}")
     print(f"serial        {serial_s:8.2f} s")
     print(f"{ex!r}")
+    # Lambda does not tell how many sandboxes it started.
+    workers = f" on {statistics.workers_started} workers" if statistics.workers_started else ""
     print(
         f"lambdafutures {parallel_s:8.2f} s   speed-up {serial_s / parallel_s:.2f}   "
-        f"{statistics.attempts} chunks on {statistics.workers_started} workers"
+        f"{statistics.attempts} chunks{workers}"
     )
     print(
         f"set-up        {statistics.setup_share:8.1%} of the time between sending a chunk and "
