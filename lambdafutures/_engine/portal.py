@@ -66,6 +66,9 @@ class Portal:
         try:
             self.loop.run_until_complete(self._main())
         finally:
+            # Transports that were told to close do so in the loop's next turns.
+            for _ in range(3):
+                self.loop.run_until_complete(asyncio.sleep(0))
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             asyncio.set_event_loop(None)
             self.loop.close()

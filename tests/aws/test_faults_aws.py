@@ -165,7 +165,9 @@ def test_a_killed_runner_costs_a_retry(aws: Aws, mode):
         future = ex.submit(calls.spin, 0.3)
         assert future.result(15) == 0.3
         assert future.attempts == 2
-    assert aws.fake.cold_starts(FUNCTION) == 1
+    # An Event may be sent before its forerunner's sandbox is free again.
+    if mode == "response":
+        assert aws.fake.cold_starts(FUNCTION) == 1
 
 
 def test_a_sandbox_that_is_always_killed_is_an_error(aws: Aws):
