@@ -42,9 +42,9 @@ Handler = Callable[[Request, Reply], None]
 class HttpProtocol(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, handler: Handler, connections: "set[HttpProtocol]") -> None:
+    def __init__(self, handler: Handler, server: "HttpServer") -> None:
         self._handler = handler
-        self._connections = connections
+        self._server = server
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._is_busy = False
@@ -60,12 +60,14 @@ class HttpProtocol(asyncio.Protocol):
         """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._connections.add(self)
+        self._server.connections.add(self)
+        if self._server.is_closed:  # it was accepted just before
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the transport; a reply that comes later is dropped."""
         self._transport = None
-        self._connections.discard(self)
+        self._server.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """Collect bytes and serve the requests they complete."""
@@ -242,6 +244,7 @@ class HttpServer:
         self._handler = handler
         self._server: asyncio.Server | None = None
         self.connections: set[HttpProtocol] = set()
+        self.is_closed = False
         self.port = 0
 
     async def start(self, port: int = 0) -> None:
@@ -252,14 +255,20 @@ class HttpServer:
         """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: HttpProtocol(self._handler, self.connections), "127.0.0.1", port, backlog=2048
+            lambda: HttpProtocol(self._handler, self), "127.0.0.1", port, backlog=2048
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
-        """Stop listening and reset every connection."""
+        """Stop listening and reset every connection, those to come as well."""
+        self.is_closed = True
         if self._server is not None:
-            self._server.close()
+            loop = asyncio.get_running_loop()
+            for sock in self._server.sockets:
+                loop.remove_reader(sock.fileno())
+            # What was just accepted attaches to the server in this turn of the loop, and asyncio
+            # drops its socket if that is closed by then.
+            loop.call_soon(self._server.close)
             self._server = None
         for connection in list(self.connections):
             connection.abort()

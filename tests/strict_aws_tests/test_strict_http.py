@@ -1,6 +1,8 @@
 """The HTTP layer under the services."""
 
+import gc
 import http.client
+import socket
 from urllib.parse import urlsplit
 
 import pytest
@@ -73,3 +75,25 @@ def test_a_large_body_both_ways(aws: StrictAws) -> None:
     body = bytes(range(256)) * 4 * 1024 * 20
     assert send_signed(aws, signed(aws, "PUT", "/jobs/k", body))[0] == 200
     assert send_signed(aws, signed(aws, "GET", "/jobs/k"))[2] == body
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_what_connects_at_the_end_leaves_no_socket_behind(turns: int) -> None:
+    """The fake may be told to stop at any turn of its loop after it has accepted a connection."""
+    clients = []
+    with StrictAws() as aws:
+        address = "127.0.0.1", urlsplit(aws.endpoint_url).port
+        stop = aws._stop.set
+
+        def connect_and_stop(left: int = turns) -> None:
+            if left == turns:
+                clients.extend(socket.create_connection(address) for _ in range(5))
+            if left:
+                aws._loop.call_soon(connect_and_stop, left - 1)
+            else:
+                stop()
+
+        aws._stop.set = connect_and_stop
+    for client in clients:
+        client.close()
+    gc.collect()  # what was left open would be complained of here
