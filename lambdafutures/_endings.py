@@ -58,7 +58,7 @@ class Ending:
         error: The exception, where it was made by the client.
     """
 
-    __slots__ = ("_error", "count", "entry", "facts", "first", "run_s")
+    __slots__ = ("_error", "_unpacked", "count", "entry", "facts", "first", "run_s")
 
     def __init__(
         self,
@@ -73,14 +73,27 @@ class Ending:
         self.facts = facts
         self.run_s = run_s
         self._error = error
+        self._unpacked: tuple[list[Any], BaseException | None] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Length of what there is to unpack, in bytes."""
+        return sum(map(len, self.entry.parts))
 
     @property
     def failed(self) -> bool:
         """Whether the calls ended in an exception."""
         return self.entry.status != outcome.OK
 
+    def unpack_ahead(self) -> None:
+        """Unpack for the next `unpack`, which may be on a thread that must not be held up."""
+        self._unpacked = self.unpack()
+
     def unpack(self) -> tuple[list[Any], BaseException | None]:
         """Return the values, or the exception; user code may run here."""
+        if self._unpacked is not None:
+            unpacked, self._unpacked = self._unpacked, None
+            return unpacked
         if self._error is not None:
             return [], self._error
         entry = self.entry

@@ -16,6 +16,10 @@ from lambdafutures._endings import Ending
 
 T = TypeVar("T")
 
+# What takes longer to unpack than to hand to another thread (50 us or so) is unpacked there, where
+# an event loop waits for it.
+UNPACK_ON_LOOP_BYTES = 64 * 1024
+
 
 class SlimCondition:
     """Do what a future needs of `threading.Condition`, in a sixth of its memory.
@@ -208,7 +212,14 @@ class PackedFuture(Future[T], Generic[T]):
         raise NotImplementedError
 
     def _run_callbacks(self) -> None:
+        # Here rather than in the callbacks: that of `await` runs on the awaiter's event loop.
+        self._unpack()
         self._invoke_callbacks()  # type: ignore[attr-defined]
+
+    def _is_large(self) -> bool:
+        """Tell whether what has come home takes so long to unpack that a loop would notice."""
+        packed = self._packed
+        return packed is not None and sum(each.nbytes for each in packed) > UNPACK_ON_LOOP_BYTES
 
 
 class ChunkFuture(PackedFuture[list[Ending]]):
@@ -216,27 +227,86 @@ class ChunkFuture(PackedFuture[list[Ending]]):
 
     The calls of a map have no future each: one of 10,000 calls would spend more time on them than
     on the calls.
+
+    Args:
+        count: How many calls the chunk has.
     """
+
+    def __init__(self, count: int = 1) -> None:
+        super().__init__()
+        self._count = count
 
     def _open(self, endings: list[Ending]) -> tuple[object, BaseException | None]:
         return endings, None
 
-    def results(self, timeout: float | None = None) -> Iterator[Any]:
+    def watch(self, on_done: Callable[[ChunkFuture], object]) -> None:
+        """Have a function called when the chunk has ended, at once if it has.
+
+        Args:
+            on_done: Called with this future, on any thread; it must neither block nor raise.
+        """
+        with self._condition:
+            if self._state not in (FINISHED, CANCELLED_AND_NOTIFIED):
+                self._waiters.append(cast(Any, _Watcher(on_done)))
+                return
+        on_done(self)
+
+    async def unpack_ahead(self) -> None:
+        """Unpack what is large on another thread, so that the caller's event loop goes on."""
+        if self._is_large():
+            import asyncio
+
+            await asyncio.to_thread(self._unpack_endings)
+
+    def _unpack_endings(self) -> None:
+        for ending in self._packed or ():
+            ending.unpack_ahead()
+
+    def results(
+        self, timeout: float | None = None, *, return_exceptions: bool = False
+    ) -> Iterator[Any]:
         """Yield the calls' results in order; raise the first exception in its place.
 
         Args:
             timeout: Seconds to wait for the chunk at the most; None for as long as it takes.
+            return_exceptions: Yield what calls raised as if it were their results.
+
+        Raises:
+            TimeoutError: If the chunk has not ended by then.
         """
+        if return_exceptions and (failed := self._failure(timeout)):
+            yield from failed
+            return
         endings = self.result(timeout)
         self._result = None
         endings.reverse()
         while endings:
-            values, error = endings.pop().unpack()
+            ending = endings.pop()
+            values, error = ending.unpack()
             if error is not None:
-                try:
-                    raise error
-                finally:
-                    del error  # else the traceback would keep itself alive
+                if not return_exceptions:
+                    try:
+                        raise error
+                    finally:
+                        del error  # else the traceback would keep itself alive
+                values = [error] * ending.count
             values.reverse()
             while values:
                 yield values.pop()
+
+    def _failure(self, timeout: float | None) -> list[BaseException]:
+        """Return, for each call, why the chunk as a whole has failed, if it has."""
+        try:
+            error = self.exception(timeout)
+        except CancelledError as cancelled:
+            error = cancelled
+        return [] if error is None else [error] * self._count
+
+
+class _Watcher:
+    """Tell of a future's end; in the form that `concurrent.futures` calls."""
+
+    __slots__ = ("add_cancelled", "add_exception", "add_result")
+
+    def __init__(self, on_done: Callable[[ChunkFuture], object]) -> None:
+        self.add_result = self.add_exception = self.add_cancelled = on_done

@@ -129,7 +129,9 @@ class LambdaFuture(PackedFuture[T]):
     def __await__(self) -> Generator[Any, None, T]:
         import asyncio
 
-        return asyncio.wrap_future(self).__await__()
+        if self._is_large():
+            yield from asyncio.to_thread(self._unpack).__await__()
+        return (yield from asyncio.wrap_future(self).__await__())
 
     async def coroutine(self) -> T:
         """Return a coroutine of this future, for `TaskGroup.create_task` and `asyncio.wait`."""

@@ -122,6 +122,11 @@ def wait_for_file(path, then=None):
     return then
 
 
+def wait_for_file_if(path, then):
+    """Wait for a file if one is named."""
+    return wait_for_file(path, then) if path else then
+
+
 def touch_and_wait(mine, other):
     """Meet another call: neither returns before both run."""
     Path(mine).touch()
@@ -303,3 +308,20 @@ def make_bytearray(size):
     import pickle
 
     return pickle.PickleBuffer(bytearray(size))
+
+
+class KnowsItsThread:
+    """Knows in which thread it was unpickled."""
+
+    def __init__(self, size):
+        self.data = bytes(size)
+        self.thread = None
+
+    def __getstate__(self):
+        return self.data
+
+    def __setstate__(self, data):
+        import threading
+
+        self.data = data
+        self.thread = threading.get_ident()

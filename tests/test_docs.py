@@ -22,12 +22,13 @@ def blocks(text: str, language: str) -> list[str]:
 
 def test_the_readmes_python_runs():
     python = blocks(README, "python")
-    assert len(python) == 2
+    assert len(python) == 3
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "\n".join(python)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("332833500\n[1, 2, 3] 1 Timings(")
+    assert done.stdout.endswith("\n[1, 2, 3]\n")
 
 
 def test_the_readmes_test_command_is_what_ci_runs():

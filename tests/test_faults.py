@@ -454,7 +454,7 @@ def test_what_is_submitted_when_the_session_has_ended_by_itself_fails(monkeypatc
     with pytest.raises(BrokenProcessPool):
         ex.submit(calls.identity, 1).result(20)
     monkeypatch.undo()
-    session = ex._session
+    session = ex._pool.session
     session.join()
     session.broken = None  # as a thread sees it that looked a moment earlier
     with pytest.raises(BrokenProcessPool, match="the executor has ended"):
@@ -516,7 +516,7 @@ def test_a_time_limit_keeps_no_payload_alive():
     with LambdaPoolExecutor(1, backend="local", limits=Limits(time_s=3600)) as ex:
         for _ in range(5):
             ex.submit(len, bytes(50_000_000)).result()
-        (worker,) = ex._invoker._workers
+        (worker,) = ex._pool.invoker._workers
         held = [p for p in gc.get_objects() if type(p).__name__ == "Payload"]
         assert held == []
         assert worker.queue == []

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from lambdafutures import RetryPolicy
 from lambdafutures._backends.lookahead import DEPTH, LookAhead
 from lambdafutures._engine import chunking, retrying
-from lambdafutures._engine.chunk import Chunk, Function, Work, indices_of, ranges_of
+from lambdafutures._engine.chunk import CallOptions, Chunk, Function, Work, indices_of, ranges_of
 from lambdafutures._engine.commands import Cancelled, Send, Settle, Wake
 from lambdafutures._engine.scheduler import Scheduler
 from lambdafutures._packed_future import ChunkFuture
@@ -24,12 +24,13 @@ from lambdafutures.exceptions import CallTimeout, LambdaFuturesError, OutOfMemor
 FUNCTION = Function("0" * 64, (b"",))
 
 
-def make_chunk(number=0, count=1):
-    return Chunk(number, count, FUNCTION, (b"",), False, ChunkFuture(), 0.0)
+def make_chunk(number=0, count=1, attempts=3, **policy):
+    options = CallOptions(RetryPolicy(attempts=attempts, **policy))
+    return Chunk(number, count, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
 
 
-def make_scheduler(limit=2, attempts=3, **policy):
-    return Scheduler(RetryPolicy(attempts=attempts, **policy), limit, lambda: 0.5)
+def make_scheduler(limit=2):
+    return Scheduler(limit, lambda: 0.5)
 
 
 def sends(commands):
@@ -97,8 +98,8 @@ def test_a_late_or_second_outcome_changes_nothing():
 
 
 def test_an_outcome_that_lacks_calls_is_a_fault_and_nobody_waits_for_ever():
-    scheduler = make_scheduler(limit=1, attempts=1)
-    chunk = make_chunk(count=4)
+    scheduler = make_scheduler(limit=1)
+    chunk = make_chunk(count=4, attempts=1)
     (attempt,) = sends(scheduler.on_submitted([chunk], 0.0))
     commands = scheduler.on_outcome(answer(attempt, [ok(0, 2)]), 1.0)
     while not settled(commands):
@@ -110,8 +111,8 @@ def test_an_outcome_that_lacks_calls_is_a_fault_and_nobody_waits_for_ever():
 
 
 def test_the_call_that_ran_is_tried_apart_and_blamed_alone():
-    scheduler = make_scheduler(limit=1, attempts=2)
-    chunk = make_chunk(count=5)
+    scheduler = make_scheduler(limit=1)
+    chunk = make_chunk(count=5, attempts=2)
     (attempt,) = sends(scheduler.on_submitted([chunk], 0.0))
     died = Fault(outcome.DIED, "killed its worker", 2)
     commands = scheduler.on_outcome(answer(attempt, [ok(0, 2)], died), 1.0)
@@ -136,8 +137,8 @@ def test_the_call_that_ran_is_tried_apart_and_blamed_alone():
 
 
 def test_when_nobody_knows_which_call_it_was_halves_are_tried():
-    scheduler = make_scheduler(limit=1, attempts=2)
-    chunk = make_chunk(count=8)
+    scheduler = make_scheduler(limit=1)
+    chunk = make_chunk(count=8, attempts=2)
     commands = scheduler.on_submitted([chunk], 0.0)
     while not settled(commands):
         (attempt,) = sends(commands)
@@ -153,8 +154,8 @@ def test_when_nobody_knows_which_call_it_was_halves_are_tried():
     [(outcome.TIME, CallTimeout), (outcome.MEMORY, OutOfMemory), (outcome.DIED, WorkerDied)],
 )
 def test_each_fault_has_its_exception(kind, error):
-    scheduler = make_scheduler(attempts=1)
-    chunk = make_chunk()
+    scheduler = make_scheduler()
+    chunk = make_chunk(attempts=1)
     (attempt,) = sends(scheduler.on_submitted([chunk], 0.0))
     scheduler.on_outcome(answer(attempt, [], Fault(kind, "did it", 0)), 1.0)
     assert type(chunk.endings[0].unpack()[1]) is error
@@ -162,8 +163,8 @@ def test_each_fault_has_its_exception(kind, error):
 
 def test_a_time_limit_is_not_retried_unless_it_is_named():
     for named, tries in (((), 1), ((TimeoutError,), 3)):
-        scheduler = make_scheduler(on_exceptions=named)
-        commands = scheduler.on_submitted([make_chunk()], 0.0)
+        scheduler = make_scheduler()
+        commands = scheduler.on_submitted([make_chunk(on_exceptions=named)], 0.0)
         seen = 0
         while not settled(commands):
             (attempt,) = sends(commands)
@@ -174,8 +175,8 @@ def test_a_time_limit_is_not_retried_unless_it_is_named():
 
 
 def test_a_named_exception_is_retried_after_a_wait():
-    scheduler = make_scheduler(on_exceptions=(OSError,), backoff_s=2.0)
-    chunk = make_chunk(count=3)
+    scheduler = make_scheduler()
+    chunk = make_chunk(count=3, on_exceptions=(OSError,), backoff_s=2.0)
     (attempt,) = sends(scheduler.on_submitted([chunk], 0.0))
     entries = [ok(0), raised(1, "builtins.ConnectionError", "builtins.OSError"), ok(2)]
     commands = scheduler.on_outcome(answer(attempt, entries), 10.0)
@@ -191,8 +192,8 @@ def test_a_named_exception_is_retried_after_a_wait():
 
 
 def test_what_was_never_begun_costs_no_try_but_not_for_ever():
-    scheduler = make_scheduler(attempts=1)
-    chunk = make_chunk()
+    scheduler = make_scheduler()
+    chunk = make_chunk(attempts=1)
     commands = scheduler.on_submitted([chunk], 0.0)
     sent = 0
     while not settled(commands):
@@ -252,9 +253,9 @@ def test_the_wait_grows_to_its_ceiling(tries, jitter, first_s, ceiling_s):
 )
 def test_a_verdict_accounts_for_every_call_once(calls, running, kind, tries, attempts):
     unfinished = sorted(calls)
-    work = Work(make_chunk(count=31), tries=tries, strikes=tries - 1)
+    work = Work(make_chunk(count=31, attempts=attempts), tries=tries, strikes=tries - 1)
     fault = Fault(kind, "happened", running)
-    verdict = retrying.judge(RetryPolicy(attempts), work, unfinished, fault, lambda: 1.0)
+    verdict = retrying.judge(work, unfinished, fault, lambda: 1.0)
     told = [call for again, _ in verdict.again for call in indices_of(again.calls)]
     told += [call for ranges, _ in verdict.failed for call in indices_of(ranges)]
     assert sorted(told) == unfinished
@@ -318,7 +319,7 @@ class AnyOrder(RuleBasedStateMachine):
         super().__init__()
         self.now_s = 0.0
         self.limit = 3
-        self.scheduler = make_scheduler(limit=self.limit, attempts=2, on_exceptions=(OSError,))
+        self.scheduler = make_scheduler(limit=self.limit)
         self.open = {}
         self.in_flight = []
         self.over = []
@@ -350,7 +351,7 @@ class AnyOrder(RuleBasedStateMachine):
     def submit(self, counts):
         chunks = []
         for count in counts:
-            chunks.append(make_chunk(self.number, count))
+            chunks.append(make_chunk(self.number, count, attempts=2, on_exceptions=(OSError,)))
             self.open[self.number] = chunks[-1]
             self.number += 1
         self.take(self.scheduler.on_submitted(chunks, self.now_s))

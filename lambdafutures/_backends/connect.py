@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from lambdafutures._backends.base import Invoker
@@ -46,12 +46,14 @@ class Connection(NamedTuple):
         max_workers: How many run at once.
         environment: Environment variables that workers need to open executors of their own.
         is_here: Workers are on this machine, and import what it can.
+        sizes_mb: Memory of the workers that there are, in MiB; empty where they come in one size.
     """
 
     invoker: Invoker
     max_workers: int
     environment: Mapping[str, str]
     is_here: bool
+    sizes_mb: Sequence[int] = ()
 
 
 class OnAws(NamedTuple):
@@ -166,7 +168,7 @@ def _connect_aws(
     invoker = LambdaInvoker(
         deployment, workers, on_aws.completion, on_aws.memory_mb, limits.memory_mb
     )
-    return Connection(invoker, workers, environment, False)
+    return Connection(invoker, workers, environment, False, sorted(deployment.functions))
 
 
 def _how_to_get(module: str) -> str:

@@ -72,7 +72,8 @@ class LambdaInvoker:
         if completion == invocation.POLL and deployment.concurrency:
             # Lambda accepts more and puts them off, further each time, where nobody sees them.
             self._slots = min(max_workers, deployment.concurrency)
-        self._function = _function_of(deployment, memory_mb)
+        self._memory_mb = memory_mb
+        _function_of(deployment, memory_mb)  # an error of the caller's is theirs to see
         self._limit_mb = limit_mb
         self._store = S3Store(deployment.bucket, deployment.region)
         self._response_max = max_in_response()
@@ -160,14 +161,15 @@ class LambdaInvoker:
 
     async def _run(self, payload: Payload) -> None:
         chunk, attempt = payload.chunk, payload.attempt
+        function = self._function_for(payload)
         asked = self._asked(payload)
         try:
             await self._spill.make_fit(asked)
-            answer = await self._invoke(asked)
+            answer = await self._invoke(function, asked)
         except WireError as error:
             self.on_broken(BackendError(str(error)))
         except Exception as error:  # noqa: BLE001 - judged there
-            judged = lambda_errors.fault_or_break(error, self._function, self._deployment.region)
+            judged = lambda_errors.fault_or_break(error, function, self._deployment.region)
             if isinstance(judged, Exception):
                 self.on_broken(judged)
             elif asked.reply == invocation.RESPONSE and judged.kind == outcome.LOST:
@@ -179,6 +181,9 @@ class LambdaInvoker:
         else:
             if answer is not None:
                 await self._take(asked, answer)
+
+    def _function_for(self, payload: Payload) -> str:
+        return _function_of(self._deployment, payload.memory_mb or self._memory_mb)
 
     def _asked(self, payload: Payload) -> Invocation:
         deployment, session = self._deployment, self._session
@@ -210,12 +215,12 @@ class LambdaInvoker:
         few = len(self._tasks) <= self._response_max
         return invocation.RESPONSE if few else invocation.POLL
 
-    async def _invoke(self, asked: Invocation) -> dict[str, Any] | None:
+    async def _invoke(self, function: str, asked: Invocation) -> dict[str, Any] | None:
         """Invoke; return the answer, or None if the outcome will be collected."""
         is_event = asked.reply == invocation.POLL and asked.proof_key is None
         self._count("Invoke")
         response = await self._client.invoke(
-            FunctionName=self._function,
+            FunctionName=function,
             InvocationType="Event" if is_event else "RequestResponse",
             # A file, so that the event loop is not held up while megabytes are written.
             Payload=io.BytesIO(asked.encode()),
@@ -227,7 +232,7 @@ class LambdaInvoker:
             body: bytes = await stream.read()
         kind = response.get("FunctionError")
         if kind:
-            judged = lambda_errors.fault_of_function(kind, body, self._function)
+            judged = lambda_errors.fault_of_function(kind, body, function)
             if isinstance(judged, Exception):
                 raise judged
             return {"fault": judged}

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from lambdafutures._endings import Ending
 from lambdafutures._packed_future import ChunkFuture
 from lambdafutures.futures import LambdaFuture
+from lambdafutures.options import RetryPolicy
 
 if TYPE_CHECKING:
     from lambdafutures._wire.codec import Buffer
 
 Ranges: TypeAlias = list[tuple[int, int]]
 """Calls of a chunk as `(first, count)`, in order."""
+
+
+class CallOptions(NamedTuple):
+    """Say how calls are to be run.
+
+    Args:
+        retry: How often they are tried.
+        time_s: Seconds that each may run; None for no limit but the backend's.
+        memory_mb: Memory of the worker that runs them, in MiB, where there are several sizes.
+    """
+
+    retry: RetryPolicy = RetryPolicy()
+    time_s: float | None = None
+    memory_mb: int | None = None
 
 
 class Function:
@@ -42,6 +57,7 @@ class Chunk:
         has_kwargs: Each item is `(args, kwargs)` rather than `args`.
         future: What waits for their endings.
         submitted_s: When it was submitted, in seconds since the epoch.
+        options: How its calls are to be run.
     """
 
     __slots__ = (
@@ -54,6 +70,7 @@ class Chunk:
         "has_kwargs",
         "number",
         "open_calls",
+        "options",
         "sent",
         "submitted_s",
     )
@@ -67,6 +84,7 @@ class Chunk:
         has_kwargs: bool,
         future: LambdaFuture[Any] | ChunkFuture,
         submitted_s: float,
+        options: CallOptions,
     ) -> None:
         self.number = number
         self.count = count
@@ -75,6 +93,7 @@ class Chunk:
         self.has_kwargs = has_kwargs
         self.future = future
         self.submitted_s = submitted_s
+        self.options = options
         self.sent = False  # an attempt has been handed over: it cannot be cancelled any more
         self.attempts = 0  # the number of the newest attempt
         self.open_calls: set[int] | None = None  # which have not ended, once some have

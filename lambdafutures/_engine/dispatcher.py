@@ -5,7 +5,6 @@ from __future__ import annotations
 from lambdafutures._backends.base import Invoker
 from lambdafutures._engine.chunk import Attempt
 from lambdafutures._wire.payload import Payload
-from lambdafutures.options import Limits
 
 
 class Dispatcher:
@@ -13,12 +12,10 @@ class Dispatcher:
 
     Args:
         invoker: The backend's invoker.
-        limits: What a call may use.
     """
 
-    def __init__(self, invoker: Invoker, limits: Limits) -> None:
+    def __init__(self, invoker: Invoker) -> None:
         self._invoker = invoker
-        self._limits = limits
 
     def dispatch(self, attempt: Attempt) -> None:
         """Send an attempt; its outcome goes to the invoker's sink.
@@ -36,6 +33,7 @@ class Dispatcher:
                 calls=attempt.work.calls,
                 has_kwargs=chunk.has_kwargs,
                 function_parts=chunk.function.parts,
-                limit_s=self._limits.time_s,
+                limit_s=chunk.options.time_s,
+                memory_mb=chunk.options.memory_mb,
             )
         )

@@ -72,7 +72,6 @@ def backoff_s(policy: RetryPolicy, tries: int, jitter: Callable[[], float]) -> f
 
 
 def judge(
-    policy: RetryPolicy,
     work: Work,
     unfinished: Sequence[int],
     fault: Fault,
@@ -84,7 +83,6 @@ def judge(
     nothing by its faults, and it is blamed alone once it has had its tries.
 
     Args:
-        policy: How often to try.
         work: What was tried; `tries` counts this try too.
         unfinished: The calls of the work without an end, ascending.
         fault: What ended the attempt.
@@ -94,6 +92,7 @@ def judge(
         return Verdict([], [])
     if fault.kind in _NOBODYS_FAULT:
         return _NOBODYS_FAULT[fault.kind](work, unfinished, fault)
+    policy = work.chunk.options.retry
     suspects, others = _split(unfinished, fault.call)
     verdict = Verdict([], [])
     if others:

@@ -18,7 +18,6 @@ from lambdafutures._engine.commands import Abandon, Cancelled, Command, Send, Se
 from lambdafutures._engine.concurrency import Concurrency
 from lambdafutures._wire import outcome
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
-from lambdafutures.options import RetryPolicy
 
 # When every attempt is refused for this long there is no room for any: the function's reserved
 # concurrency is 0, or calls that wait for calls hold it all. Lambda refills its rates every second
@@ -30,7 +29,6 @@ class Scheduler:
     """Decide. Each method takes an event and returns the commands that follow from it.
 
     Args:
-        policy: How often calls are tried.
         max_in_flight: Attempts under way at once.
         jitter: Gives a number from 0 to 1; random in earnest, scripted in tests.
         epoch_s: What to add to the clock's readings for seconds since the epoch.
@@ -41,14 +39,12 @@ class Scheduler:
 
     def __init__(
         self,
-        policy: RetryPolicy,
         max_in_flight: int,
         jitter: Callable[[], float],
         epoch_s: float = 0.0,
         deadline_s: float | None = None,
         patience_s: float = NO_PROGRESS_S,
     ) -> None:
-        self._policy = policy
         self._concurrency = Concurrency(max_in_flight)
         self._deadline_s = deadline_s
         self._deadlines: deque[Attempt] = deque()
@@ -273,6 +269,7 @@ class Scheduler:
         facts.packing_s = answer.packing_s
         facts.peak_memory_bytes = answer.peak_memory_bytes
         facts.output = answer.output or None
+        retry = chunk.options.retry
         retried: list[int] = []
         position = 0
         for entry in answer.entries:
@@ -281,12 +278,12 @@ class Scheduler:
                 continue
             run_s = answer.run_s[position : position + entry.count]
             position += entry.count
-            if retrying.should_retry_entry(self._policy, work, entry):
+            if retrying.should_retry_entry(retry, work, entry):
                 retried.append(entry.first)
             else:
                 self._end(chunk, Ending(entry, facts, run_s))
         for call in retried:
-            wait_s = retrying.backoff_s(self._policy, work.tries, self._jitter)
+            wait_s = retrying.backoff_s(retry, work.tries, self._jitter)
             self._again(Work(chunk, [(call, 1)], work.tries, work.strikes), wait_s, now_s)
         fault = answer.fault or _lacking(work, answer)
         if fault is not None:
@@ -309,7 +306,7 @@ class Scheduler:
             for call in tried
             if (chunk.open_calls is None or call in chunk.open_calls) and call not in retried
         ]
-        verdict = retrying.judge(self._policy, work, unfinished, fault, self._jitter)
+        verdict = retrying.judge(work, unfinished, fault, self._jitter)
         for again, wait_s in verdict.again:
             self._again(again, wait_s, now_s)
         for ranges, error in verdict.failed:

@@ -24,7 +24,6 @@ from lambdafutures._engine.portal import Portal
 from lambdafutures._engine.scheduler import Scheduler
 from lambdafutures._wire.outcome import Outcome
 from lambdafutures.exceptions import BackendError
-from lambdafutures.options import Limits, RetryPolicy
 
 _log = logging.getLogger("lambdafutures")
 
@@ -60,8 +59,6 @@ class Session:
     Args:
         name: Names the session; its id.
         invoker: The backend's invoker, started.
-        retry: How often calls are tried.
-        limits: What a call may use.
         observers: Who is told what happens.
     """
 
@@ -69,8 +66,6 @@ class Session:
         self,
         name: str,
         invoker: Invoker,
-        retry: RetryPolicy,
-        limits: Limits,
         observers: Sequence[events.Observer] = (),
     ) -> None:
         self.name = name
@@ -80,10 +75,8 @@ class Session:
         self._observers = observers
         # Times given to users are seconds since the epoch; decisions use the monotonic clock.
         self._epoch_s = time.time() - time.monotonic()
-        self._scheduler = Scheduler(
-            retry, invoker.slots, random.random, self._epoch_s, invoker.deadline_s
-        )
-        self._dispatcher = Dispatcher(invoker, limits)
+        self._scheduler = Scheduler(invoker.slots, random.random, self._epoch_s, invoker.deadline_s)
+        self._dispatcher = Dispatcher(invoker)
         self._callbacks = CallbackThreads(f"lambdafutures-{name}")
         self._watchers = CallbackThreads(f"lambdafutures-{name}-observers", elastic=False)
         self._sent_at: dict[tuple[int, int], float] = {}

@@ -137,6 +137,8 @@ class Payload:
         has_kwargs: Each item is `(args, kwargs)` rather than `args`.
         function_parts: The function blob itself, for workers that may not have it.
         limit_s: Time limit of each call, in seconds.
+        memory_mb: Memory of the worker that is to run it, in MiB, where there are several sizes;
+            None for the usual one. It chooses the worker, so it is not sent.
     """
 
     __slots__ = (
@@ -148,6 +150,7 @@ class Payload:
         "function_parts",
         "has_kwargs",
         "limit_s",
+        "memory_mb",
     )
 
     def __init__(
@@ -160,6 +163,7 @@ class Payload:
         has_kwargs: bool = False,
         function_parts: Sequence[Buffer] = (),
         limit_s: float | None = None,
+        memory_mb: int | None = None,
     ) -> None:
         self.chunk = chunk
         self.attempt = attempt
@@ -169,6 +173,7 @@ class Payload:
         self.has_kwargs = has_kwargs
         self.function_parts = function_parts
         self.limit_s = limit_s
+        self.memory_mb = memory_mb
 
     @property
     def nbytes(self) -> int:

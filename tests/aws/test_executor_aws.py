@@ -13,6 +13,7 @@ import pytest
 
 from lambdafutures import LambdaPoolExecutor, Limits, RetryPolicy, as_completed
 from lambdafutures._backends import lambda_invoker
+from lambdafutures.deploy import bundle
 from lambdafutures.deployment import Deployment, remember
 from lambdafutures.exceptions import (
     CallTimeout,
@@ -23,7 +24,7 @@ from lambdafutures.exceptions import (
     WorkerDied,
 )
 from tests import calls
-from tests.aws.conftest import BUCKET, FUNCTION, MODES, Aws
+from tests.aws.conftest import BUCKET, FUNCTION, MEMORY_MB, MODES, Aws
 from tests.conftest import _belongings, left_since, wait_until
 
 MB = 1024 * 1024
@@ -342,6 +343,26 @@ def test_beyond_what_connections_allow_auto_polls(aws: Aws, monkeypatch):
 
 
 # -------------------------------------------------------------------- what is asked for
+
+
+def test_calls_choose_the_function_by_its_memory(aws: Aws):
+    aws.fake.create_function(
+        "large",
+        aws._zip,
+        bundle.HANDLER,
+        role=aws.role,
+        memory_mb=3008,
+        timeout_s=30,
+        layers=[str(aws._layer)],
+    )
+    aws.remember(functions={MEMORY_MB: FUNCTION, 3008: "large"})
+    with aws.executor(2) as ex:
+        large = ex.with_options(memory_mb=3008)
+        name = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
+        assert ex.submit(calls.environment, name).result() == str(MEMORY_MB)
+        assert list(large.map(calls.environment, [name] * 2)) == ["3008"] * 2
+        with pytest.raises(ValueError, match="no function of 512 MB, but of 1769, 3008"):
+            ex.with_options(memory_mb=512)
 
 
 def test_names_of_deployment_and_memory(aws: Aws):

@@ -241,12 +241,12 @@ def test_no_secret_leaves_where_it_belongs(make_aws, mode, caplog):
     caplog.set_level("DEBUG", "lambdafutures")
     aws = make_aws(keep_bodies=True)
     with aws.executor(1, mode) as ex:
-        key = ex._invoker._key.hex()
+        key = ex._pool.invoker._key.hex()
         ex.submit(calls.speak, "x").result()
         ex.submit(len, bytes(7_000_000)).result()
         error = ex.submit(calls.fail, 1).exception()
         died = ex.submit(calls.die).exception(15)
-        texts = [repr(ex), repr(ex._invoker), str(error), str(died), caplog.text]
+        texts = [repr(ex), repr(ex._pool.invoker), str(error), str(died), caplog.text]
         for secret in (aws.client.secret_key, aws.client.session_token, aws.role.secret_key):
             assert aws.fake.find_text(secret) == []
             assert not any(secret in text for text in texts)
