@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from lambdafutures._backends import interpreter
-from lambdafutures._wire import frames, memory_file
+from lambdafutures._wire import frames, memory_file, process
 from lambdafutures._wire.frames import Encoded, Frame, FrameReader
 from lambdafutures._wire.journal import Journal
 from lambdafutures._wire.payload import Payload, SessionHead
@@ -28,7 +28,6 @@ KNOWN_FUNCTIONS = 256
 WRITE_ON_LOOP_BYTES = 1024 * 1024
 # Where the end of a process cannot be watched (macOS), look this often once its socket closed.
 EXIT_POLL_S = 0.01
-CRASH_BYTES = 8 * 1024
 # How long a worker that has closed its socket may take to end by itself: it then has a status to
 # tell, where one that is killed has not.
 END_S = 0.5
@@ -355,15 +354,7 @@ class WorkerProcess:
         status = self._process.returncode
         if status is None:
             return "is still alive"
-        if status >= 0:
-            how = f"exited with status {status}"
-        else:
-            try:
-                how = f"was killed by {signal.Signals(-status).name}"
-            except ValueError:
-                how = f"was killed by signal {-status}"
-        stack = os.pread(self._crash, CRASH_BYTES, 0).decode("utf-8", "replace").strip()
-        return f"{how}; it was here:\n{stack}\n" if stack else how
+        return process.how_it_ended(status, self._crash)
 
     def discard(self) -> None:
         """End a worker that was never opened, and release everything."""
@@ -379,8 +370,4 @@ class WorkerProcess:
 
     def resident_bytes(self) -> int | None:
         """Return the resident memory now, in bytes, or None where the system does not tell."""
-        try:
-            with open(f"/proc/{self.pid}/statm", "rb") as statm:
-                return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-        except (OSError, IndexError):
-            return None
+        return process.resident_bytes(self.pid)

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 
-from lambdafutures._wire import frames, memory_file
+from lambdafutures._wire import frames, memory_file, process
 from lambdafutures._wire.frames import Frame, FrameReader
 from lambdafutures._wire.journal import Journal
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from lambdafutures._wire.codec import Buffer
     from lambdafutures._wire.payload import SessionHead
 
-CRASH_BYTES = 8 * 1024
 # The kernel's out-of-memory killer takes the process with the highest score: the runner, not us.
 OOM_SCORE = b"1000"
 # Functions that the runner is known to hold. It drops the least recently used, too, but later.
@@ -169,20 +168,11 @@ class RunnerProcess:
 
     def how_it_ended(self) -> str:
         """Say in words how the process ended, and where it was if a signal of its own ended it."""
-        status = self._status or 0
-        how = f"exited with status {status}"
-        if status < 0:
-            how = f"was killed by {signal.Signals(-status).name}"
-        stack = os.pread(self._crash, CRASH_BYTES, 0).decode("utf-8", "replace").strip()
-        return f"{how}; it was here:\n{stack}\n" if stack else how
+        return process.how_it_ended(self._status or 0, self._crash)
 
     def resident_bytes(self) -> int:
         """Return the resident memory now, in bytes; 0 if the process has ended."""
-        try:
-            with open(f"/proc/{self.pid}/statm", "rb") as statm:
-                return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-        except (OSError, IndexError):
-            return 0
+        return process.resident_bytes(self.pid) or 0
 
     def close(self) -> None:
         """End the process if it has not, and release everything."""
