@@ -9,6 +9,10 @@ from lambdafutures._wire import codec, outcome, remote_error
 from lambdafutures._wire.outcome import Entry
 from lambdafutures.exceptions import NotLoadable, RemoteError
 
+# What unpickling may raise: it is user code, and its SystemExit must not end the client. Ctrl-C is
+# the client's own.
+_USER_ERRORS = (Exception, SystemExit)
+
 
 class AttemptFacts:
     """Hold what is known of the attempt that ended some calls; shared by them."""
@@ -100,13 +104,13 @@ class Ending:
         if entry.status == outcome.OK:
             try:
                 return codec.loads(entry.parts), None
-            except Exception as error:  # noqa: BLE001 - user code
+            except _USER_ERRORS as error:
                 return [], _caused_by(
                     NotLoadable(
                         "a result could not be unpickled in the client: "
                         f"{type(error).__name__}: {error}"
                     ),
-                    error,
+                    without_frames(error),
                 )
         original = _rebuilt(entry)
         if entry.status == outcome.RAISED:
@@ -121,6 +125,20 @@ class Ending:
         )
 
 
+def without_frames(error: BaseException) -> BaseException:
+    """Have an exception that is to be kept tell its traceback as text, and return it.
+
+    The frames of its traceback would keep the variables of all callers alive, the future among
+    them, until the garbage collector finds the circle.
+
+    Args:
+        error: The exception, with its traceback.
+    """
+    text = remote_error.describe(error)["traceback"]
+    error.__context__ = None
+    return _caused_by(error.with_traceback(None), _traceback_of(text))
+
+
 def _caused_by(error: BaseException, cause: BaseException) -> BaseException:
     error.__cause__ = cause
     return error
@@ -128,18 +146,23 @@ def _caused_by(error: BaseException, cause: BaseException) -> BaseException:
 
 def _rebuilt(entry: Entry) -> BaseException:
     """Return the exception that a worker raised, with its remote traceback as cause."""
-    from concurrent.futures import process
-
-    # Private, but what `ProcessPoolExecutor` sets and other code looks for.
-    remote_traceback: Any = process._RemoteTraceback
     described = entry.error or {}
     error: BaseException | None = None
     if entry.parts:
         try:
             error = remote_error.unpack(entry.parts)
-        except Exception:  # noqa: BLE001 - user code; the description is good enough
+        except _USER_ERRORS:  # the description is good enough
             error = None
     if error is None:
         error = RemoteError(str(described.get("type")), str(described.get("message")))
-    text = described.get("traceback", "")
-    return _caused_by(error, remote_traceback(f'\n"""\n{text}"""'))
+    return _caused_by(error, _traceback_of(described.get("traceback", "")))
+
+
+def _traceback_of(text: str) -> BaseException:
+    """Return a traceback's text as the cause that the standard library gives an exception."""
+    from concurrent.futures import process
+
+    # Private, but what `ProcessPoolExecutor` sets and other code looks for.
+    remote_traceback: Any = process._RemoteTraceback
+    made: BaseException = remote_traceback(f'\n"""\n{text}"""')
+    return made

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lambdafutures._backends.connect import Connection
+from lambdafutures._endings import without_frames
 from lambdafutures._engine import chunking, exit_drain
 from lambdafutures._engine.chunk import CallOptions, Chunk, Function
 from lambdafutures._engine.mapping import Course, MapOptions, MapResults
@@ -261,7 +262,7 @@ def _submit_more(
 
 def _fail(future: LambdaFuture[Any] | ChunkFuture, error: BaseException) -> None:
     future.set_running_or_notify_cancel()
-    future.set_exception(error)
+    future.set_exception(without_frames(error))
 
 
 def _sys_path() -> list[str]:

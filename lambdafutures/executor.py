@@ -284,6 +284,12 @@ class LambdaPoolExecutor(Executor):
         """Return what has happened so far."""
         return Statistics.of(self._pool.session, self._pool.invoker.statistics)
 
+    @property
+    def _broken(self) -> BaseException | Literal[False]:
+        """Why no call can run any more, or False; as `ProcessPoolExecutor` has it."""
+        session = self._pool.session
+        return (session and session.broken) or False
+
     def __repr__(self) -> str:
         state = "shut down" if self._pool.is_shut_down else "open"
         return (

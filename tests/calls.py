@@ -127,6 +127,25 @@ def wait_for_file_if(path, then):
     return wait_for_file(path, then) if path else then
 
 
+class FileEvent:
+    """What `threading.Event` is, for processes that share a file system."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def set(self):
+        Path(self.path).touch()
+
+    def wait(self, timeout=30):
+        """Return whether it is set; give up after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not os.path.exists(self.path):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
+        return True
+
+
 def touch_and_wait(mine, other):
     """Meet another call: neither returns before both run."""
     Path(mine).touch()
@@ -210,10 +229,19 @@ class BadUnpickleInClient:
         return (_refuse_in, (self.client,))
 
 
-def _refuse_in(client):
+def _refuse_in(client, error=ImportError):
     if os.getpid() == client:
-        raise ImportError("not in the client")
+        raise error("not in the client")
     return BadUnpickleInClient(client)
+
+
+class ExitsWhenUnpickledInClient(BadUnpickleInClient):
+    def __reduce__(self):
+        return (_refuse_in, (self.client, SystemExit))
+
+
+def make(kind, *arguments):
+    return kind(*arguments)
 
 
 def for_workers_only(client):
@@ -325,3 +353,29 @@ class KnowsItsThread:
 
         self.data = data
         self.thread = threading.get_ident()
+
+
+def fail_with_notes():
+    error = ValueError("noted")
+    error.add_note("mind this")
+    error.extra = 5
+    raise error
+
+
+def read_stdin():
+    return sys.stdin.read()
+
+
+def main_file():
+    return getattr(sys.modules["__main__"], "__file__", None)
+
+
+def set_authkey(key):
+    import multiprocessing
+
+    multiprocessing.current_process().authkey = key
+
+
+def set_and_ask(event):
+    event.set()
+    return event.is_set()

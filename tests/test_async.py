@@ -65,6 +65,127 @@ def test_wrap_future_and_as_completed(ex):
     assert asyncio.run(main()) == (1, [1, 2])
 
 
+def test_a_future_is_awaited_in_several_loops_and_threads_at_once(ex, tmp_path):
+    go = tmp_path / "go"
+    future = ex.submit(calls.wait_for_file, str(go), "there")
+    ready = threading.Barrier(3)
+    seen = []
+
+    async def main():
+        async def wait_for_it():
+            return await future
+
+        waiting = [asyncio.ensure_future(future), asyncio.create_task(wait_for_it())]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(ready.wait)
+        seen.append([*await asyncio.gather(*waiting), await future])
+
+    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    go.touch()
+    for thread in threads:
+        thread.join()
+    assert seen == [["there"] * 3] * 2
+    assert asyncio.run(future.coroutine()) == "there"
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, asyncio.wrap_future, LambdaFuture.coroutine])
+def test_a_timeout_never_cancels_what_runs(ex, tmp_path, wrap):
+    go = tmp_path / "go"
+
+    async def main():
+        future = ex.submit(calls.wait_for_file, str(go), "there")
+        wait_until(future.running)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wrap(future), 0.05)
+        assert future.running()
+        go.touch()
+        return await future
+
+    assert asyncio.run(main()) == "there"
+
+
+def test_a_cancelled_task_cancels_a_call_that_has_not_started(tmp_path):
+    async def main(ex):
+        blocker = ex.submit(calls.wait_for_file, str(tmp_path / "go"))
+        wait_until(blocker.running)
+        waiting = [ex.submit(calls.identity, x) for x in range(3)]
+        tasks = [asyncio.create_task(future.coroutine()) for future in waiting]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        shield = asyncio.shield(waiting[1])
+        shield.cancel()
+        done, not_done = await asyncio.wait(tasks, timeout=0.05)
+        assert (done, not_done) == ({tasks[0]}, set(tasks[1:]))
+        assert [future.cancelled() for future in waiting] == [True, False, False]
+        (tmp_path / "go").touch()
+        return await asyncio.gather(*tasks[1:])
+
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        assert asyncio.run(main(ex)) == [1, 2]
+
+
+def test_run_in_executor(tmp_path):
+    async def main(ex):
+        loop = asyncio.get_running_loop()
+        blocker = loop.run_in_executor(ex, calls.wait_for_file, str(tmp_path / "go"), "there")
+        waiting = loop.run_in_executor(ex, calls.note_run, str(tmp_path), 1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(waiting, 0.05)
+        (tmp_path / "go").touch()
+        assert await blocker == "there"
+        with pytest.raises(ValueError, match="bad 1") as caught:
+            await loop.run_in_executor(ex, calls.fail, 1)
+        assert 'raise ValueError(f"bad {x}")' in caught.value.__cause__.tb
+
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        asyncio.run(main(ex))
+    assert calls.runs(tmp_path, 1) == 0
+
+
+def test_as_completed_in_asyncio_yields_what_ends_first_and_times_out(tmp_path):
+    async def main(ex):
+        slow = ex.submit(calls.wait_for_file, str(tmp_path / "go"), "slow")
+        coming = asyncio.as_completed([slow, ex.submit(calls.identity, "fast")])
+        assert await next(coming) == "fast"
+        with pytest.raises(TimeoutError):
+            await next(asyncio.as_completed([slow], timeout=0.02))
+        (tmp_path / "go").touch()
+        return await next(coming)
+
+    with LambdaPoolExecutor(2, backend="local") as ex:
+        assert asyncio.run(main(ex)) == "slow"
+
+
+def test_a_task_group_takes_the_coroutine_form_only(ex):
+    async def main():
+        async with asyncio.TaskGroup() as group:
+            with pytest.raises(TypeError, match="a coroutine was expected"):
+                group.create_task(ex.submit(abs, -1))
+            return await group.create_task(ex.submit(abs, -1).coroutine())
+
+    assert asyncio.run(main()) == 1
+
+
+def test_a_loop_that_has_been_closed_harms_nobody(ex, tmp_path, caplog):
+    go = tmp_path / "go"
+    future = ex.submit(calls.wait_for_file, str(go), 5)
+
+    async def main():
+        awaiting = asyncio.ensure_future(future)
+        await asyncio.sleep(0)
+        assert not awaiting.done()
+
+    wait_until(future.running)
+    asyncio.run(main())
+    go.touch()
+    assert future.result(20) == 5
+    assert ex.submit(abs, -1).result() == 1
+    assert not caplog.records
+
+
 def test_a_callback_that_waits_for_another_call_stops_nothing():
     with LambdaPoolExecutor(1, backend="local") as ex:
         seen = []

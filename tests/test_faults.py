@@ -278,6 +278,14 @@ def test_a_call_over_its_time_limit_is_ended_and_its_neighbours_run():
             next(results)
 
 
+def test_a_worker_that_dies_within_its_time_limit_is_not_judged_later(ex):
+    assert ex.submit(abs, -1).result() == 1
+    hurried = ex.with_options(time_s=0.1, retry=ONCE)
+    assert isinstance(hurried.submit(calls.die).exception(), WorkerDied)
+    assert ex.submit(calls.spin, 0.3).result() == 0.3  # its time is over meanwhile
+    assert ex.submit(abs, -1).result() == 1
+
+
 def test_a_call_over_its_memory_limit_is_ended_with_the_figures():
     limits = Limits(memory_mb=120)
     with LambdaPoolExecutor(1, backend="local", limits=limits, retry=ONCE) as ex:

@@ -108,6 +108,8 @@ def _checked(name: str, reason: str) -> Choice:
 
 def default_max_workers() -> int:
     """Return how many processors this process may use."""
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1  # heeds `-X cpu_count` and $PYTHON_CPU_COUNT too
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1

@@ -334,6 +334,8 @@ class ProcessInvoker:
     def _watch_time(self, worker: WorkerProcess) -> None:
         """End a call that has run for too long; look again when the running one will have."""
         self._watched.discard(worker)
+        if worker not in self._workers:
+            return  # it has ended, and its journal is closed
         waits_s = []
         for payload in worker.queue:
             limit_s = payload.limit_s

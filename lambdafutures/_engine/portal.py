@@ -73,3 +73,7 @@ class Portal:
             asyncio.set_event_loop(None)
             self.loop.close()
             self._at_end()
+            # These lead back to the session: without them it goes as soon as its executor does,
+            # not when the garbage collector finds it.
+            del self._main, self._at_end
+            self.loop.set_exception_handler(None)

@@ -8,6 +8,7 @@ import copy
 import logging
 import random
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -153,7 +154,8 @@ class Session:
 
     async def _main(self) -> None:
         try:
-            self._invoker.open(asyncio.get_running_loop(), self)
+            # The portal keeps the session alive, so that the two need not keep each other alive.
+            self._invoker.open(asyncio.get_running_loop(), weakref.proxy(self))
             self._opened = True
             self._on_inbox()
             self._carry_out([])
