@@ -44,8 +44,9 @@ class LambdaPoolExecutor(Executor):
         initargs: Arguments for `initializer`.
         max_tasks_per_child: Submitted calls, or chunks of a map, after which a local worker is
             replaced by a fresh one.
-        backend: ``"local"`` or ``"aws"``. By default what `$LAMBDAFUTURES_BACKEND` names, else AWS
-            if a deployment is set up, else local.
+        backend: ``"local"``, ``"aws"`` or ``"memory"`` (threads of this process, for tests and
+            debuggers). By default what `$LAMBDAFUTURES_BACKEND` names, else AWS if a deployment is
+            set up, else local.
         deployment: Name of the deployment on AWS; by default what `$LAMBDAFUTURES_DEPLOYMENT`
             names, else the one that is set up.
         completion: How outcomes come home from AWS: ``"response"`` holds a connection for each
@@ -73,7 +74,7 @@ class LambdaPoolExecutor(Executor):
         initargs: tuple[Any, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
-        backend: Literal["local", "aws"] | None = None,
+        backend: Literal["local", "aws", "memory"] | None = None,
         deployment: str | None = None,
         completion: Literal["auto", "response", "poll"] = "auto",
         memory_mb: int | None = None,

@@ -20,12 +20,26 @@ def add(x, y=0):
     return x + y
 
 
+def joined(*texts):
+    return "".join(texts)
+
+
 def kwargs_only(**kwargs):
     return kwargs
 
 
 def pid(*_):
     return os.getpid()
+
+
+def thread_name(*_):
+    import threading
+
+    return threading.current_thread().name
+
+
+def worker_name(*_):
+    return f"{os.getpid()} {thread_name()}"
 
 
 def fail(x):
@@ -69,6 +83,10 @@ def chain():
 
 def leave(code=3):
     sys.exit(code)
+
+
+def raise_(kind, *args):
+    raise kind(*args)
 
 
 def interrupt():
@@ -151,6 +169,29 @@ def touch_and_wait(mine, other):
     Path(mine).touch()
     wait_for_file(other)
     return mine
+
+
+def meet(names):
+    """Meet another call, within a time."""
+    mine, other, patience_s = names
+    Path(mine).touch()
+    deadline = time.monotonic() + patience_s
+    while not os.path.exists(other):
+        if time.monotonic() > deadline:
+            raise TimeoutError(other)
+        time.sleep(0.002)
+    return mine
+
+
+def touch_then_wait(paths):
+    begun, go = paths
+    Path(begun).touch()
+    wait_for_file(go)
+
+
+def spin_or_wait(how):
+    seconds, go = how
+    return spin(seconds) if go is None else wait_for_file(go)
 
 
 def touch_then_sleep(path, seconds):
@@ -248,10 +289,10 @@ def for_workers_only(client):
     return BadUnpickleInClient(client)
 
 
-def nested(depth):
+def nested(depth, backend="local"):
     from lambdafutures import LambdaPoolExecutor
 
-    with LambdaPoolExecutor(1, backend="local") as ex:
+    with LambdaPoolExecutor(1, backend=backend) as ex:
         return ex.submit(identity, depth).result()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -50,6 +51,72 @@ def ex():
         yield executor
 
 
+@pytest.fixture(scope="session")
+def worker_zip():
+    """What is deployed to Lambda."""
+    from lambdafutures.deploy import bundle
+
+    return bundle.build().data
+
+
+@pytest.fixture(scope="session")
+def layer(tmp_path_factory):
+    """What the functions of the tests find besides."""
+    from tests.aws_cloud import make_layer
+
+    return make_layer(tmp_path_factory.mktemp("layer"))
+
+
+@pytest.fixture(scope="session")
+def _start_aws(worker_zip, layer):
+    """Start fakes of AWS that end with the session, or earlier where that is asked for."""
+    from tests.aws_cloud import BUCKET, Aws
+    from tests.strict_aws import StrictAws
+
+    with contextlib.ExitStack() as running:
+
+        def start(stack=running, **settings):
+            fake = stack.enter_context(StrictAws(buckets=[BUCKET], **settings))
+            return Aws(fake, worker_zip, layer)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def _shared_aws(_start_aws):
+    """The fake that tests share, started when it is first needed."""
+    return functools.cache(_start_aws)
+
+
+@pytest.fixture
+def make_aws(_start_aws, monkeypatch):
+    """Start fakes of the test's own, with other settings than usual; they end with the test."""
+    with contextlib.ExitStack() as running:
+
+        def make(**settings):
+            aws = _start_aws(running, **settings)
+            aws.begin(monkeypatch)
+            return aws
+
+        yield make
+
+
+@pytest.fixture
+def aws(request, _shared_aws, make_aws, monkeypatch):
+    """AWS over HTTP: as good as new, but that its function may be warm already.
+
+    A test that counts cold starts is marked `fresh_aws`.
+    """
+    if request.node.get_closest_marker("fresh_aws"):
+        return make_aws()
+    try:
+        _shared_aws().begin(monkeypatch)
+    except TimeoutError:  # what a failed test has left there goes on and on
+        _shared_aws.cache_clear()
+        _shared_aws().begin(monkeypatch)
+    return _shared_aws()
+
+
 @pytest.fixture
 def nothing_left():
     """After the test, no thread, child process or descriptor is left that was not there before."""
@@ -59,7 +126,6 @@ def nothing_left():
 
 
 def _belongings() -> set[str]:
-    gc.collect()
     threads = {f"thread {thread.name}" for thread in threading.enumerate()}
     threads.discard("thread tqdm_monitor")  # tqdm's own, kept for the next bar
     handles = set()
@@ -73,7 +139,17 @@ def _belongings() -> set[str]:
 
 
 def left_since(before: set[str]) -> set[str]:
-    return _belongings() - before
+    left = _belongings() - before
+    if left:
+        gc.collect()  # what only garbage holds counts as gone
+        left = _belongings() - before
+    return left
+
+
+def has_grown_since(before: set[str]) -> bool:
+    """Tell whether there is more than before, where a fake in this process changes what it has."""
+    gc.collect()
+    return len(_belongings()) > len(before)
 
 
 def children(pid: int) -> set[int]:

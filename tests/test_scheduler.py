@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from array import array
 
 import pytest
@@ -14,7 +15,7 @@ from lambdafutures import RetryPolicy
 from lambdafutures._backends.lookahead import DEPTH, LookAhead
 from lambdafutures._engine import chunking, retrying
 from lambdafutures._engine.chunk import CallOptions, Chunk, Function, Work, indices_of, ranges_of
-from lambdafutures._engine.commands import Cancelled, Send, Settle, Wake
+from lambdafutures._engine.commands import Abandon, Cancelled, Send, Settle, Wake
 from lambdafutures._engine.scheduler import Scheduler
 from lambdafutures._packed_future import ChunkFuture
 from lambdafutures._wire import outcome
@@ -95,6 +96,34 @@ def test_a_late_or_second_outcome_changes_nothing():
     assert settled(scheduler.on_outcome(answer(again), 11.0)) == [chunk]
     assert scheduler.on_outcome(answer(again), 12.0) == []
     assert chunk.endings[0].facts.attempts == 2
+
+
+def test_an_attempt_that_stays_away_beyond_its_deadline_is_lost_and_tried_again():
+    scheduler = Scheduler(2, lambda: 0.5, deadline_s=60.0)
+    slow, quick = make_chunk(0), make_chunk(1)
+    commands = scheduler.on_submitted([slow, quick], 0.0)
+    assert [command.at_s for command in commands if isinstance(command, Wake)] == [60.0]
+    first, second = sends(commands)
+    assert settled(scheduler.on_outcome(answer(second), 1.0)) == [quick]
+    assert scheduler.on_tick(59.0) == [Wake(60.0)]
+    assert scheduler.on_tick(60.0)[0] == Abandon(0, 1)
+    (again,) = sends(scheduler.on_tick(60.2))  # after its back-off
+    assert (again.work.chunk, again.number) == (slow, 2)
+    assert scheduler.on_outcome(answer(first), 61.0) == []
+    assert settled(scheduler.on_outcome(answer(again), 61.0)) == [slow]
+
+
+def test_what_has_ended_is_not_kept_until_its_deadline():
+    scheduler = Scheduler(1, lambda: 0.5, deadline_s=960.0)
+    futures = []
+    for number in range(50):
+        chunk = make_chunk(number)
+        futures.append(weakref.ref(chunk.future))
+        (attempt,) = sends(scheduler.on_submitted([chunk], float(number)))
+        scheduler.on_outcome(answer(attempt), number + 0.5)
+        del chunk, attempt
+    assert not any(future() for future in futures)
+    assert len(scheduler._deadlines) <= 1
 
 
 def test_an_outcome_that_lacks_calls_is_a_fault_and_nobody_waits_for_ever():

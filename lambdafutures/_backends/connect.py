@@ -18,7 +18,7 @@ from lambdafutures.deployment import (
 from lambdafutures.exceptions import DeploymentNotFound, MissingExtra
 from lambdafutures.options import Limits
 
-BACKENDS = ("local", "aws")
+BACKENDS = ("local", "memory", "aws")
 # What AWS allows a region of an account at first (Lambda quotas); deployment asks for the real one.
 LAMBDA_CONCURRENCY = 1000
 # Set by Lambda in every worker, and nowhere else.
@@ -101,8 +101,8 @@ def choose_backend(
 
 def _checked(name: str, reason: str) -> Choice:
     if name not in BACKENDS:
-        known = " or ".join(repr(backend) for backend in BACKENDS)
-        raise ValueError(f"{reason}, but there is no such backend: use {known}")
+        known = ", ".join(repr(backend) for backend in BACKENDS)
+        raise ValueError(f"{reason}, but there is no such backend: use one of {known}")
     return Choice(name, reason)
 
 
@@ -128,7 +128,7 @@ def connect(
         choice: The backend.
         max_workers: What the user asked for; None for the backend's own number.
         limits: What a call may use.
-        max_tasks_per_child: Chunks after which a local worker is replaced.
+        max_tasks_per_child: Chunks after which a worker of this machine is replaced.
         on_aws: What is wished of the AWS backend.
 
     Raises:
@@ -139,6 +139,11 @@ def connect(
     """
     if choice.name == "aws":
         return _connect_aws(choice, max_workers, limits, on_aws)
+    workers = max_workers or default_max_workers()
+    if choice.name == "memory":
+        from lambdafutures._backends.memory_invoker import MemoryInvoker
+
+        return Connection(MemoryInvoker(workers, max_tasks_per_child), workers, {}, True)
     if sys.platform == "win32":
         raise RuntimeError(
             "the local backend needs Unix sockets that pass descriptors, which Windows lacks; "
@@ -146,7 +151,6 @@ def connect(
         )
     from lambdafutures._backends.process_invoker import ProcessInvoker
 
-    workers = max_workers or default_max_workers()
     return Connection(ProcessInvoker(workers, limits, max_tasks_per_child), workers, {}, True)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from lambdafutures._backends import verdicts
 from lambdafutures._backends.base import AttemptSink, InvokerStatistics
 from lambdafutures._backends.lookahead import LookAhead
 from lambdafutures._backends.worker_process import WRITE_ON_LOOP_BYTES, WorkerProcess
@@ -21,8 +22,6 @@ from lambdafutures.options import Limits
 if TYPE_CHECKING:
     import asyncio
 
-# Everything is inline: parts too large for the socket travel in memory files.
-NO_LIMIT_BYTES = 2**63
 # How long a worker may take to leave (`atexit` handlers, threads) before it is killed.
 LEAVE_S = 10.0
 # How often the memory of a busy worker is looked at. A process that takes 1 GB/s is then caught
@@ -43,7 +42,8 @@ class ProcessInvoker:
         max_chunks_per_worker: Chunks after which a process is replaced; None for never.
     """
 
-    max_inline_bytes = NO_LIMIT_BYTES
+    # Parts too large for the socket travel in memory files.
+    max_inline_bytes = verdicts.NO_LIMIT_BYTES
     deadline_s: float | None = None
 
     def __init__(
@@ -223,7 +223,7 @@ class ProcessInvoker:
     def on_frame(self, worker: WorkerProcess, frame: Frame) -> None:
         """Take a message of a worker's."""
         if frame.kind == frames.FAILED:
-            self._initializer_failed(frame)
+            self._break(verdicts.initializer_failed(json.loads(frame.head)))
             return
         answer = Outcome.decode(frame.head, frame.parts)
         payload = worker.find(answer.chunk, answer.attempt)
@@ -307,17 +307,6 @@ class ProcessInvoker:
             fault = Fault(outcome.CUT, "was cut off by the end of another call's worker", running)
         self._sink.on_outcome(worker.journal.salvage(payload.chunk, payload.attempt, fault))
 
-    def _initializer_failed(self, frame: Frame) -> None:
-        from lambdafutures.exceptions import InitializerFailed
-
-        described: dict[str, Any] = json.loads(frame.head)
-        self._break(
-            InitializerFailed(
-                f"the initializer raised in a worker: {described['type']}: {described['message']}"
-                f"\n\n{described['traceback']}"
-            )
-        )
-
     def _break(self, error: Exception) -> None:
         if not self._ended:
             self._ended = True
@@ -341,12 +330,11 @@ class ProcessInvoker:
             limit_s = payload.limit_s
             if limit_s is None:
                 continue
-            call, started_s = worker.journal.running(payload.chunk, payload.attempt)
-            # What still waits, for its worker to boot or to get that far, has no call to judge.
-            left_s = limit_s if call == IDLE else started_s + limit_s - time.monotonic()
+            left_s, call = verdicts.time_left(
+                worker.journal, payload.chunk, payload.attempt, limit_s, time.monotonic()
+            )
             if left_s <= 0:
-                what = "was still being set up" if call < 0 else "had not returned"
-                message = f"{what} after its time limit of {limit_s:g} s"
+                message = verdicts.overran(call, limit_s)
                 self._end(worker, _Doom(outcome.TIME, message, payload, call))
                 return
             waits_s.append(left_s)

@@ -6,6 +6,7 @@ new threads, and a `submit` in an `atexit` callback is refused.
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - see the end of this module
 import os
 import threading
 import weakref
@@ -55,5 +56,7 @@ def _drain() -> None:
 # A forked child has none of the sessions' threads: there is nothing that it could wait for.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_sessions.clear)
-# Private, but the only hook that runs early enough; `concurrent.futures` uses it as well.
+# Private, but the only hook that runs early enough; `concurrent.futures` uses it as well. The last
+# to register is the first to be called, and draining may need the threads of the loop's executor
+# (connections are opened there): so those are registered already, and end after us.
 threading._register_atexit(_drain)  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ class Portal:
         # A daemon, because the drain at interpreter exit joins it; were that to fail, the
         # interpreter must still end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._ended = threading.Event()
 
     def start(
         self, main: Callable[[], Coroutine[Any, Any, None]], at_end: Callable[[], object]
@@ -47,14 +48,12 @@ class Portal:
             if not self.loop.is_closed():
                 raise
 
-    def join(self, timeout_s: float | None = None) -> bool:
-        """Wait for the thread to end; return whether it has.
-
-        Args:
-            timeout_s: Seconds to wait at the most.
-        """
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+    def join(self) -> None:
+        """Wait for the thread to end."""
+        # For the event first: up to Python 3.12, a thread whose `join` was once interrupted by
+        # Ctrl-C counts as ended from then on.
+        self._ended.wait()
+        self._thread.join()
 
     @property
     def is_current(self) -> bool:
@@ -66,14 +65,20 @@ class Portal:
         try:
             self.loop.run_until_complete(self._main())
         finally:
-            # Transports that were told to close do so in the loop's next turns.
-            for _ in range(3):
-                self.loop.run_until_complete(asyncio.sleep(0))
-            self.loop.run_until_complete(self.loop.shutdown_default_executor())
-            asyncio.set_event_loop(None)
-            self.loop.close()
-            self._at_end()
-            # These lead back to the session: without them it goes as soon as its executor does,
-            # not when the garbage collector finds it.
-            del self._main, self._at_end
-            self.loop.set_exception_handler(None)
+            try:
+                self._close()
+            finally:
+                self._ended.set()
+
+    def _close(self) -> None:
+        # Transports that were told to close do so in the loop's next turns.
+        for _ in range(3):
+            self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        asyncio.set_event_loop(None)
+        self.loop.close()
+        self._at_end()
+        # These lead back to the session: without them it goes as soon as its executor does, not
+        # when the garbage collector finds it.
+        del self._main, self._at_end
+        self.loop.set_exception_handler(None)

@@ -47,7 +47,8 @@ class Scheduler:
     ) -> None:
         self._concurrency = Concurrency(max_in_flight)
         self._deadline_s = deadline_s
-        self._deadlines: deque[Attempt] = deque()
+        # By name: to hold attempts here would keep the results of all that have long ended.
+        self._deadlines: deque[tuple[float, tuple[int, int]]] = deque()
         self._patience_s = patience_s
         self._throttled_since_s: float | None = None
         self._jitter = jitter
@@ -206,31 +207,31 @@ class Scheduler:
             self._in_flight[chunk.number, chunk.attempts] = attempt
             commands.append(Send(attempt))
             if self._deadline_s is not None:
+                self._drop_ended()
                 if not self._deadlines:
                     commands.append(Wake(now_s + self._deadline_s))
-                self._deadlines.append(attempt)
+                self._deadlines.append((now_s, (chunk.number, chunk.attempts)))
         return commands
+
+    def _drop_ended(self) -> None:
+        while self._deadlines and self._deadlines[0][1] not in self._in_flight:
+            self._deadlines.popleft()
 
     def _end_overdue(self, deadline_s: float, commands: list[Command], now_s: float) -> None:
         """Count attempts as lost whose time is over."""
         overdue = self._deadlines
-        while overdue and overdue[0].sent_s + deadline_s <= now_s:
-            attempt = overdue.popleft()
-            name = attempt.work.chunk.number, attempt.number
-            if self._in_flight.get(name) is attempt:
-                del self._in_flight[name]
+        while overdue and overdue[0][0] + deadline_s <= now_s:
+            _, name = overdue.popleft()
+            attempt = self._in_flight.pop(name, None)
+            if attempt is not None:
                 commands.append(Abandon(*name))
                 message = f"gave no sign of life within {deadline_s:g} s of being sent"
                 self._take(
                     attempt, Outcome(*name, fault=Fault(outcome.LOST, message)), now_s, commands
                 )
-        while overdue and not self._is_in_flight(overdue[0]):
-            overdue.popleft()
+        self._drop_ended()
         if overdue:
-            commands.append(Wake(overdue[0].sent_s + deadline_s))
-
-    def _is_in_flight(self, attempt: Attempt) -> bool:
-        return self._in_flight.get((attempt.work.chunk.number, attempt.number)) is attempt
+            commands.append(Wake(overdue[0][0] + deadline_s))
 
     def _is_stuck(self, attempt: Attempt, fault: Fault, now_s: float) -> bool:
         """Take note of a throttle; tell whether there has been nothing else for too long."""

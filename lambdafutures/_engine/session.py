@@ -169,7 +169,10 @@ class Session:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            await self._invoker.close()
+            try:
+                await self._invoker.close()
+            except Exception:  # noqa: BLE001 - all calls have ended; nobody may wait for ever
+                _log.exception("lambdafutures: the backend could not be closed")
             self._tell(events.ExecutorClosed(time.time()))
             self._callbacks.close()
             self._watchers.close()

@@ -15,6 +15,7 @@ import mmap
 import os
 import struct
 import time
+from collections.abc import Iterable
 from functools import partial
 
 from lambdafutures._wire import frames, memory_file
@@ -141,19 +142,31 @@ class Journal:
             attempt: Its number.
             fault: What ended it.
         """
-        salvaged = Outcome(chunk, attempt, fault=fault)
-        entries: list[Entry] = []
-        for kept in self.outcomes():
-            if (kept.chunk, kept.attempt) == (chunk, attempt):
-                entries.extend(kept.entries)
-                salvaged.run_s.extend(kept.run_s)
-                salvaged.output.update(kept.output)
-                salvaged.received_s = kept.received_s
-                salvaged.setup_s = kept.setup_s
-        salvaged.entries = entries
-        return salvaged
+        return salvage(self.outcomes(), chunk, attempt, fault)
 
     def close(self) -> None:
         """Release the file."""
         self._page.close()
         os.close(self.handle)
+
+
+def salvage(kept: Iterable[Outcome], chunk: int, attempt: int, fault: Fault) -> Outcome:
+    """Return what is kept of an attempt, and what ended it, as one outcome.
+
+    Args:
+        kept: What its runner kept, in order.
+        chunk: Number of the attempt's chunk.
+        attempt: Its number.
+        fault: What ended it.
+    """
+    salvaged = Outcome(chunk, attempt, fault=fault)
+    entries: list[Entry] = []
+    for piece in kept:
+        if (piece.chunk, piece.attempt) == (chunk, attempt):
+            entries.extend(piece.entries)
+            salvaged.run_s.extend(piece.run_s)
+            salvaged.output.update(piece.output)
+            salvaged.received_s = piece.received_s
+            salvaged.setup_s = piece.setup_s
+    salvaged.entries = entries
+    return salvaged

@@ -7,7 +7,6 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 
 from lambdafutures._wire import codec, outcome, remote_error
-from lambdafutures._wire.journal import Journal
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
 from lambdafutures._worker.cache import FunctionCache
 from lambdafutures._worker.capture import Capture
@@ -16,9 +15,20 @@ from lambdafutures.exceptions import BlobMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
     from lambdafutures._wire.payload import Payload
+
+    class Notes(Protocol):
+        """Where to note what runs: a `Journal`, or what has its face."""
+
+        @property
+        def marker(self) -> Callable[[int, float], object]: ...
+
+        def begin(self, chunk: int, attempt: int) -> None: ...
+
+        def append(self, outcome: Outcome, /) -> None: ...
+
 
 # Calls that ended this long ago are safe in the journal, should the next one kill the runner.
 # Keeping them costs about 20 us, so it takes 2 % of the time at the most.
@@ -34,7 +44,7 @@ class Execution:
         serializer: Who pickles what plain pickle cannot.
     """
 
-    def __init__(self, journal: Journal, capture: Capture | None, serializer: str) -> None:
+    def __init__(self, journal: Notes, capture: Capture | None, serializer: str) -> None:
         self._journal = journal
         self._capture = capture
         self._serializer = serializer

@@ -86,7 +86,7 @@ def test_a_function_that_holds_something_else(aws: Aws, mode, tmp_path):
 def test_a_function_that_cannot_be_imported(aws: Aws, mode, tmp_path):
     aws.fake.delete_function(FUNCTION)
     (tmp_path / "handler.py").write_text("import missing\n")
-    aws.fake.create_function(FUNCTION, tmp_path, "handler.handler")
+    aws.fake.create_function(FUNCTION, tmp_path, "handler.handler", max_retries=0)
     check(aws, mode, "does not hold our worker", "lambdafutures deploy")
 
 

@@ -157,6 +157,7 @@ def test_a_killed_sandbox_costs_a_retry(aws: Aws):
         assert future.attempts == 2
 
 
+@pytest.mark.fresh_aws
 @modes
 def test_a_killed_runner_costs_a_retry(aws: Aws, mode):
     aws.fake.script.on("Invoke", nth=2).kill_children(after_s=0.1)

@@ -86,11 +86,12 @@ class LambdaControls(FakeThread):
         return self.call(lambda: self._lambda.control.functions[self.region, name])
 
     def delete_function(self, name: str) -> None:
-        """Remove a function without a request.
+        """Remove a function without a request, and its idle environments.
 
         Args:
             name: Its name.
         """
+        self.recycle(name)
         self.call(lambda: self._lambda.control.functions.pop((self.region, name)))
 
     def warm_up(self, name: str, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from .event_queue import EventSettings
 from .lambda_controls import LambdaControls
 from .latency import Duration
 from .record import Record
@@ -55,6 +56,24 @@ class StrictAws(S3Controls, LambdaControls):
             self._gateway.requests.clear()
 
         self.call(clear)
+
+    def forget(self) -> None:
+        """Forget all that has happened and every script; functions, buckets, identities stay."""
+
+        def forget() -> None:
+            self.script.clear()
+            self._gateway.log.clear()
+            self._gateway.requests.clear()
+            self._gateway.latency.clear()
+            self._lambda.queue.events.clear()
+            self._lambda.queue.settings = EventSettings()
+            pool = self._lambda.pool
+            pool.logs.clear()
+            pool.cold_starts.clear()
+            pool.scaling.peak.clear()
+            pool.scaling.throttles.clear()
+
+        self.call(forget)
 
     def wait_quiet(self, timeout_s: float = 30.0) -> None:
         """Wait until no request, no invocation and no Event is under way.

@@ -1,9 +1,10 @@
-"""What the engine may rely on of every invoker: local processes, and Lambda over HTTP."""
+"""What the engine may rely on of every invoker."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +12,11 @@ from typing import Any
 import pytest
 
 from lambdafutures._backends.lambda_invoker import LambdaInvoker
-from lambdafutures._backends.process_invoker import ProcessInvoker
 from lambdafutures._wire import blob, codec, outcome
 from lambdafutures._wire.outcome import Outcome
 from lambdafutures._wire.payload import Payload, SessionHead
-from lambdafutures.deployment import find_deployment
-from lambdafutures.options import Limits
 from tests import calls
-from tests.aws.conftest import Aws
-from tests.conftest import PATIENCE_S, _belongings, left_since, wait_until
+from tests.conftest import PATIENCE_S, _belongings, has_grown_since, left_since, wait_until
 
 
 @dataclass
@@ -58,25 +55,7 @@ class Sink:
         return self.broken[0]
 
 
-@pytest.fixture(params=["process", "lambda-response", "lambda-poll"])
-def make_invoker(request) -> Callable[..., Any]:
-    if request.param == "process":
-        return lambda workers=2: ProcessInvoker(workers, Limits())
-    aws: Aws = request.getfixturevalue("aws")
-    mode = request.param.removeprefix("lambda-")
-    assert aws.names
-
-    def make(workers: int = 2) -> LambdaInvoker:
-        deployment = find_deployment()
-        assert deployment is not None
-        return LambdaInvoker(deployment, workers, mode)
-
-    return make
-
-
 def head(initializer: Any = None) -> SessionHead:
-    import sys
-
     return SessionHead(
         os.urandom(6).hex(),
         f"{sys.version_info.major}.{sys.version_info.minor}",
@@ -96,9 +75,7 @@ def payload(number: int, function: Any, *items: Any, **fields: Any) -> Payload:
 def run(invoker: Any, test: Callable[[Any, Sink], Any], session: SessionHead | None = None) -> Any:
     """Open an invoker on a loop, run a test on it, close it."""
     session = session or head()
-    if isinstance(invoker, ProcessInvoker):
-        import sys
-
+    if not isinstance(invoker, LambdaInvoker):
         session.sys_path = [path or os.getcwd() for path in sys.path]
 
     async def main() -> Any:
@@ -142,31 +119,25 @@ def test_only_the_calls_that_are_asked_for_run(make_invoker):
     run(make_invoker(), test)
 
 
-def test_several_attempts_are_under_way_at_once(make_invoker, tmp_path):
+def test_several_attempts_are_under_way_at_once(make_invoker, kind, tmp_path):
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    # Where nobody will come to the meeting, it need not last long.
+    patience_s = 3 if kind.startswith("ministack") else PATIENCE_S
 
     async def test(invoker, sink):
-        def meet(names):
-            from tests import calls
-
-            return calls.touch_and_wait(*names)
-
-        invoker.send(payload(1, meet, (a, b)))
-        invoker.send(payload(2, meet, (b, a)))
+        invoker.send(payload(1, calls.meet, (a, b, patience_s)))
+        invoker.send(payload(2, calls.meet, (b, a, patience_s)))
         assert [values(answer) for answer in await sink.wait(2)] == [[a], [b]]
 
     run(make_invoker(), test)
 
 
-@pytest.mark.parametrize(
-    ("function", "kind"),
-    [(calls.die, outcome.DIED), (os._exit, outcome.DIED)],
-)
-def test_a_worker_that_dies_is_a_fault_that_names_the_call(make_invoker, function, kind):
+@pytest.mark.parametrize("function", [calls.die, os._exit], ids=lambda function: function.__name__)
+def test_a_worker_that_dies_is_a_fault_that_names_the_call(make_invoker, function):
     async def test(invoker, sink):
         invoker.send(payload(1, function, 1))
         (answer,) = await sink.wait(1)
-        assert answer.fault.kind == kind
+        assert answer.fault.kind == outcome.DIED
         assert answer.fault.call == 0
         invoker.send(payload(2, calls.identity, 1))
         assert values((await sink.wait(2))[1]) == [1]
@@ -174,23 +145,46 @@ def test_a_worker_that_dies_is_a_fault_that_names_the_call(make_invoker, functio
     run(make_invoker(), test)
 
 
-def test_a_time_limit_is_a_fault(make_invoker):
+def test_a_time_limit_is_a_fault_and_what_had_ended_is_kept(make_invoker, tmp_path):
+    go = tmp_path / "go"
+
     async def test(invoker, sink):
-        invoker.send(payload(1, calls.spin, 0.0, 20, limit_s=0.3))
+        waits = payload(
+            1, calls.spin_or_wait, (0.01, None), (0.01, None), (0, str(go)), limit_s=1.2
+        )
+        invoker.send(waits)
         (answer,) = await sink.wait(1)
         assert answer.fault.kind == outcome.TIME
-        assert answer.fault.call == 1
-        assert [(entry.first, entry.count) for entry in answer.entries] in ([], [(0, 1)])
+        assert answer.fault.call == 2
+        assert "time limit of 1.2 s" in answer.fault.message
+        assert [entry.first for entry in answer.entries] == [0, 1]
+        invoker.send(payload(2, calls.identity, 5))
+        assert values((await sink.wait(2))[1]) == [5]
+        go.touch()  # for a thread, which cannot be ended
 
     run(make_invoker(1), test)
 
 
-def test_a_function_that_is_not_what_its_hash_says_is_refused_or_not_found(make_invoker):
+def test_an_attempt_that_was_abandoned_holds_up_no_other(make_invoker, tmp_path):
+    go, begun = tmp_path / "go", tmp_path / "begun"
+
+    async def test(invoker, sink):
+        invoker.send(payload(1, calls.touch_then_wait, (str(begun), str(go))))
+        await asyncio.to_thread(wait_until, begun.exists)
+        invoker.abandon(1, 1)
+        go.touch()  # for a thread, and for a function that only one can use at a time
+        invoker.send(payload(2, calls.identity, 5))
+        while not any(answer.chunk == 2 for answer in sink.outcomes):
+            await sink.wait(len(sink.outcomes) + 1)
+        assert values(sink.outcomes[-1]) == [5]
+
+    run(make_invoker(1), test)
+
+
+def test_a_function_that_is_not_what_its_hash_says_is_refused(make_invoker):
     async def test(invoker, sink):
         wrong = payload(1, calls.identity, 1)
         wrong.function = "0" * 64
-        if isinstance(invoker, ProcessInvoker):
-            return  # nothing lies between this process and the worker
         invoker.send(wrong)
         (answer,) = await sink.wait(1)
         assert answer.fault.kind == outcome.REFUSED
@@ -206,13 +200,16 @@ def test_a_failing_initializer_breaks_it(make_invoker):
     run(make_invoker(1), test, head(calls.fail_to_initialize))
 
 
-def test_kill_and_close_end_what_runs(make_invoker, tmp_path):
+def test_kill_and_close_wait_for_nothing_that_runs(make_invoker, tmp_path):
+    go, begun = tmp_path / "go", tmp_path / "begun"
+
     async def test(invoker, sink):
-        invoker.send(payload(1, calls.wait_for_file, str(tmp_path / "go")))
+        invoker.send(payload(1, calls.touch_then_wait, (str(begun), str(go))))
+        await asyncio.to_thread(wait_until, begun.exists)
         invoker.kill()
 
     run(make_invoker(), test)
-    (tmp_path / "go").touch()
+    go.touch()
 
 
 def test_close_leaves_nothing(make_invoker, request):
@@ -223,4 +220,4 @@ def test_close_leaves_nothing(make_invoker, request):
     run(make_invoker(1), test)  # what libraries and the fake keep is there from now on
     before = _belongings()
     run(make_invoker(1), test)
-    wait_until(lambda: len(_belongings()) <= len(before), lambda: str(left_since(before)))
+    wait_until(lambda: not has_grown_since(before), lambda: str(left_since(before)))
