@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         wait as wait,
     )
     from lambdafutures.observability.stats import Statistics as Statistics
+    from lambdafutures.options import BackupPolicy as BackupPolicy
     from lambdafutures.options import Limits as Limits
     from lambdafutures.options import RetryPolicy as RetryPolicy
 
@@ -51,6 +52,7 @@ _HOMES = {
     "ALL_COMPLETED": "futures",
     "FIRST_COMPLETED": "futures",
     "FIRST_EXCEPTION": "futures",
+    "BackupPolicy": "options",
     "BrokenExecutor": "futures",
     "CancelledError": "futures",
     "LambdaFuture": "futures",

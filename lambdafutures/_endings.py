@@ -6,7 +6,7 @@ from array import array
 from typing import Any
 
 from lambdafutures._wire import codec, outcome, remote_error
-from lambdafutures._wire.outcome import Entry
+from lambdafutures._wire.outcome import Entry, Outcome
 from lambdafutures.exceptions import NotLoadable, RemoteError
 
 # What unpickling may raise: it is user code, and its SystemExit must not end the client. Ctrl-C is
@@ -29,27 +29,28 @@ class AttemptFacts:
         "submitted_s",
     )
 
-    def __init__(
-        self,
-        attempts: int,
-        submitted_s: float,
-        sent_s: float,
-        done_s: float,
-        received_s: float = 0.0,
-        setup_s: float = 0.0,
-        packing_s: float = 0.0,
-        peak_memory_bytes: int = 0,
-        output: dict[int, dict[str, Any]] | None = None,
-    ) -> None:
+    def __init__(self, attempts: int, submitted_s: float, sent_s: float, done_s: float) -> None:
         self.attempts = attempts
         self.submitted_s = submitted_s
         self.sent_s = sent_s
         self.done_s = done_s
-        self.received_s = received_s
-        self.setup_s = setup_s
-        self.packing_s = packing_s
-        self.peak_memory_bytes = peak_memory_bytes
-        self.output = output
+        self.received_s = 0.0
+        self.setup_s = 0.0
+        self.packing_s = 0.0
+        self.peak_memory_bytes = 0
+        self.output: dict[int, dict[str, Any]] | None = None
+
+    def add(self, answer: Outcome) -> None:
+        """Add what the attempt's outcome tells.
+
+        Args:
+            answer: The outcome.
+        """
+        self.received_s = answer.received_s
+        self.setup_s = answer.setup_s
+        self.packing_s = answer.packing_s
+        self.peak_memory_bytes = answer.peak_memory_bytes
+        self.output = answer.output or None
 
 
 class Ending:
@@ -79,6 +80,19 @@ class Ending:
         self._error = error
         self._unpacked: tuple[list[Any], BaseException | None] | None = None
 
+    def part(self, first: int, count: int) -> Ending:
+        """Return the ending of some of the calls.
+
+        Args:
+            first: Index of the first of them in the chunk.
+            count: How many.
+        """
+        skipped = first - self.first
+        run_s = None if self.run_s is None else self.run_s[skipped : skipped + count]
+        part = Ending(self.entry, self.facts, run_s, self._error)
+        part.first, part.count = first, count
+        return part
+
     @property
     def nbytes(self) -> int:
         """Length of what there is to unpack, in bytes."""
@@ -103,7 +117,11 @@ class Ending:
         entry = self.entry
         if entry.status == outcome.OK:
             try:
-                return codec.loads(entry.parts), None
+                values: list[Any] = codec.loads(entry.parts)
+                if self.count < entry.count:
+                    skipped = self.first - entry.first
+                    values = values[skipped : skipped + self.count]
+                return values, None
             except _USER_ERRORS as error:
                 return [], _caused_by(
                     NotLoadable(

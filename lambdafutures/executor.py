@@ -18,7 +18,7 @@ from lambdafutures._pool import Pool
 from lambdafutures.events import Observer
 from lambdafutures.futures import LambdaFuture
 from lambdafutures.observability.stats import Statistics
-from lambdafutures.options import Limits, RetryPolicy
+from lambdafutures.options import BackupPolicy, Limits, RetryPolicy
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -55,6 +55,7 @@ class LambdaPoolExecutor(Executor):
         memory_mb: Which of the deployment's functions on AWS; by default its smallest.
         serializer: ``"cloudpickle"`` or ``"dill"``: who pickles what plain pickle cannot.
         retry: How often a call is tried.
+        backup: When a slow attempt is given a second one beside it; by default never.
         limits: What a call may use.
         observers: Told of everything that happens.
         progress: Show a progress bar; needs the ``progress`` extra.
@@ -80,6 +81,7 @@ class LambdaPoolExecutor(Executor):
         memory_mb: int | None = None,
         serializer: Literal["cloudpickle", "dill"] = "cloudpickle",
         retry: RetryPolicy | None = None,
+        backup: BackupPolicy | None = None,
         limits: Limits | None = None,
         observers: Sequence[Observer] = (),
         progress: bool = False,
@@ -107,7 +109,7 @@ class LambdaPoolExecutor(Executor):
         _log.info("lambdafutures: %s backend, because %s", self._choice.name, self._choice.reason)
         watching = [*observers, *_progress_observers(progress)]
         self._pool = Pool(connection, serializer, initializer, initargs, watching)
-        self._options = CallOptions(retry or RetryPolicy(), limits.time_s)
+        self._options = CallOptions(retry or RetryPolicy(), limits.time_s, backup=backup)
 
     # ---------------------------------------------------------------- calls
 
@@ -205,6 +207,7 @@ class LambdaPoolExecutor(Executor):
         time_s: float | None = None,
         memory_mb: int | None = None,
         retry: RetryPolicy | None = None,
+        backup: BackupPolicy | None = None,
     ) -> LambdaPoolExecutor:
         """Return this executor with other options for the calls that are made through it.
 
@@ -218,6 +221,7 @@ class LambdaPoolExecutor(Executor):
             memory_mb: Which of the deployment's functions runs it, by its memory in MiB; on this
                 machine workers come in one size, and it is ignored.
             retry: How often a call is tried.
+            backup: When a slow attempt is given a second one beside it.
 
         Raises:
             ValueError: If an option is out of range, or there is no function of that memory.
@@ -233,6 +237,7 @@ class LambdaPoolExecutor(Executor):
             had.retry if retry is None else retry,
             had.time_s if time_s is None else Limits(time_s=time_s).time_s,
             had.memory_mb if memory_mb is None else Limits(memory_mb=memory_mb).memory_mb,
+            had.backup if backup is None else backup,
         )
         other = copy.copy(self)
         other._options = options

@@ -164,6 +164,14 @@ class FileEvent:
         return True
 
 
+def wait_the_first_time(folder, x, victim, path):
+    """Return at once, but for the first run of one call: that waits for the test."""
+    note_run(folder, x)
+    if x == victim and runs(folder, x) == 1:
+        wait_for_file(path)
+    return x
+
+
 def touch_and_wait(mine, other):
     """Meet another call: neither returns before both run."""
     Path(mine).touch()
@@ -206,11 +214,25 @@ def spin(seconds):
     return seconds
 
 
+def rest(seconds):
+    """Take time, but no processor's."""
+    time.sleep(seconds)
+    return seconds
+
+
 def allocate(megabytes):
     block = bytearray(megabytes * 1024 * 1024)
     block[::4096] = b"x" * len(block[::4096])
     time.sleep(30)
     return len(block)
+
+
+def hold(megabytes, seconds=0.4):
+    """Use memory for long enough to be seen, and return how much."""
+    block = bytearray(megabytes * 1024 * 1024)
+    block[::4096] = b"x" * len(block[::4096])
+    time.sleep(seconds)
+    return len(block) // (1024 * 1024)
 
 
 def initialize(value=1):

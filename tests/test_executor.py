@@ -75,8 +75,8 @@ def test_options_of_calls_add_up_and_are_checked():
     ex = LambdaPoolExecutor(1, backend="memory")
     one = ex.with_options(time_s=5)
     two = one.with_options(retry=RetryPolicy(attempts=1), memory_mb=4096)
-    assert two._options == (RetryPolicy(attempts=1), 5, 4096)
-    assert one._options == (RetryPolicy(), 5, None)
+    assert two._options == (RetryPolicy(attempts=1), 5, 4096, None)
+    assert one._options == (RetryPolicy(), 5, None, None)
     with pytest.raises(ValueError, match="time_s must be greater than 0"):
         ex.with_options(time_s=0)
     with pytest.raises(ValueError, match="memory_mb must be greater than 0"):

@@ -149,10 +149,10 @@ def test_a_thread_that_was_left_behind_begins_no_further_call(tmp_path):
 
 
 def test_killing_returns_at_once_and_what_runs_ends_by_itself(tmp_path):
-    go = tmp_path / "go"
+    begun, go = tmp_path / "begun", tmp_path / "go"
     ex = memory(1)
-    running = ex.submit(calls.wait_for_file, str(go))
-    wait_until(running.running)
+    running = ex.submit(calls.touch_and_wait, str(begun), str(go))
+    wait_until(begun.exists)
     ex.kill_workers()
     assert isinstance(running.exception(), WorkerDied)
     assert len(workers()) == 1

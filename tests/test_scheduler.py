@@ -9,7 +9,6 @@ from array import array
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lambdafutures import RetryPolicy
 from lambdafutures._backends.lookahead import DEPTH, LookAhead
@@ -123,7 +122,6 @@ def test_what_has_ended_is_not_kept_until_its_deadline():
         scheduler.on_outcome(answer(attempt), number + 0.5)
         del chunk, attempt
     assert not any(future() for future in futures)
-    assert len(scheduler._deadlines) <= 1
 
 
 def test_an_outcome_that_lacks_calls_is_a_fault_and_nobody_waits_for_ever():
@@ -284,7 +282,7 @@ def test_a_verdict_accounts_for_every_call_once(calls, running, kind, tries, att
     unfinished = sorted(calls)
     work = Work(make_chunk(count=31, attempts=attempts), tries=tries, strikes=tries - 1)
     fault = Fault(kind, "happened", running)
-    verdict = retrying.judge(work, unfinished, fault, lambda: 1.0)
+    verdict = retrying.judge(retrying.Case(work, unfinished, fault, lambda: 1.0))
     told = [call for again, _ in verdict.again for call in indices_of(again.calls)]
     told += [call for ranges, _ in verdict.failed for call in indices_of(ranges)]
     assert sorted(told) == unfinished
@@ -336,126 +334,3 @@ def test_only_short_attempts_are_handed_ahead():
     for _ in range(60):
         ahead.on_attempt(0.00001)
     assert ahead.depth == DEPTH
-
-
-# -------------------------------------------------------------------- any order of events
-
-
-class AnyOrder(RuleBasedStateMachine):
-    """Drive the scheduler with whatever can happen, in any order."""
-
-    def __init__(self):
-        super().__init__()
-        self.now_s = 0.0
-        self.limit = 3
-        self.scheduler = make_scheduler(limit=self.limit)
-        self.open = {}
-        self.in_flight = []
-        self.over = []
-        self.ended = set()
-        self.number = 0
-        self.broken = False
-
-    def take(self, commands):
-        for command in commands:
-            if isinstance(command, Send):
-                chunk = command.attempt.work.chunk
-                assert chunk.number not in self.ended, "sent after its end"
-                chunk.sent = True
-                self.in_flight.append(command.attempt)
-            elif isinstance(command, Settle | Cancelled):
-                number = command.chunk.number
-                assert number not in self.ended, "ended twice"
-                self.ended.add(number)
-                self.open.pop(number)
-                if isinstance(command, Settle):
-                    told = [
-                        call
-                        for e in command.chunk.endings
-                        for call in range(e.first, e.first + e.count)
-                    ]
-                    assert told == list(range(command.chunk.count)), "each call ends once"
-
-    @rule(counts=st.lists(st.integers(1, 6), min_size=1, max_size=3))
-    def submit(self, counts):
-        chunks = []
-        for count in counts:
-            chunks.append(make_chunk(self.number, count, attempts=2, on_exceptions=(OSError,)))
-            self.open[self.number] = chunks[-1]
-            self.number += 1
-        self.take(self.scheduler.on_submitted(chunks, self.now_s))
-
-    @precondition(lambda self: self.in_flight)
-    @rule(
-        which=st.integers(0, 100),
-        kind=st.sampled_from(
-            [None, outcome.DIED, outcome.LOST, outcome.TIME, outcome.BLOB_MISSING, "raised"]
-        ),
-        done=st.integers(0, 6),
-        running=st.booleans(),
-    )
-    def end_attempt(self, which, kind, done, running):
-        attempt = self.in_flight.pop(which % len(self.in_flight))
-        self.over.append(attempt)
-        calls = indices_of(attempt.work.calls or [(0, attempt.work.chunk.count)])
-        entries = [ok(call) for call in calls[:done]]
-        rest = calls[done:]
-        fault = None
-        if kind == "raised":
-            entries += [raised(call, "builtins.OSError") for call in rest]
-        elif kind is None:
-            entries = [ok(call) for call in calls]
-        elif rest:
-            fault = Fault(kind, "happened", rest[0] if running else None)
-        self.take(self.scheduler.on_outcome(answer(attempt, entries, fault), self.now_s))
-
-    @precondition(lambda self: self.over)
-    @rule(which=st.integers(0, 100))
-    def end_again(self, which):
-        attempt = self.over[which % len(self.over)]
-        self.take(self.scheduler.on_outcome(answer(attempt), self.now_s))
-
-    @precondition(lambda self: self.open)
-    @rule(which=st.integers(0, 100))
-    def cancel(self, which):
-        chunks = list(self.open.values())
-        self.take(self.scheduler.on_cancelled(chunks[which % len(chunks)], self.now_s))
-
-    @rule(seconds=st.floats(0, 5))
-    def pass_time(self, seconds):
-        self.now_s += seconds
-        self.take(self.scheduler.on_tick(self.now_s))
-
-    @rule()
-    def cancel_waiting(self):
-        self.take(self.scheduler.on_cancel_waiting(self.now_s))
-
-    @rule()
-    @precondition(lambda self: self.number > 15)
-    def break_down(self):
-        self.broken = True
-        self.in_flight.clear()
-        self.take(self.scheduler.on_broken(RuntimeError("gone"), self.now_s))
-        assert not self.open
-
-    @invariant()
-    def limits_are_respected(self):
-        assert len(self.in_flight) == self.scheduler.attempts_in_flight <= self.limit
-        assert self.scheduler.open_chunks == len(self.open)
-
-    def teardown(self):
-        """Whatever happened, all that is open comes to an end."""
-        for _ in range(10_000):
-            if not self.open:
-                break
-            self.now_s += 60.0
-            self.take(self.scheduler.on_tick(self.now_s))
-            if self.in_flight:
-                attempt = self.in_flight.pop()
-                self.take(self.scheduler.on_outcome(answer(attempt), self.now_s))
-        assert not self.open
-        assert self.scheduler.is_idle
-
-
-TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

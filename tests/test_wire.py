@@ -189,6 +189,7 @@ def outcomes(draw):
         draw(st.integers(1, 9999)),
         entries,
         received_s=draw(st.floats(0, 1e10)),
+        is_first=draw(st.booleans()),
         setup_s=draw(st.floats(0, 1e3)),
         packing_s=draw(st.floats(0, 1e3)),
         run_s=array("f", draw(st.lists(st.floats(0, 1e3), min_size=total, max_size=total))),
@@ -225,7 +226,7 @@ def test_a_damaged_outcome_is_refused_or_read_but_never_crashes(sent, data):
 
 def test_outcomes_of_another_version_are_refused():
     head, _ = Outcome(1, 1).encode()
-    with pytest.raises(WireError, match="an outcome of format 9 where this side reads 1"):
+    with pytest.raises(WireError, match="an outcome of format 9 where this side reads 2"):
         Outcome.decode(head[:6] + b"\x09\x00" + head[8:], [])
 
 

@@ -104,6 +104,13 @@ class Invoker(Protocol):
     def slots(self) -> int:
         """Attempts that it can make use of now; the engine has no more than these in flight."""
 
+    def larger_mb(self, memory_mb: int | None) -> int | None:
+        """Return the memory of the next larger workers, in MiB; None if they would be no help.
+
+        Args:
+            memory_mb: Memory of those that were too small; None for the usual ones.
+        """
+
     def prestart(self, session: SessionHead) -> None:
         """Begin what takes long (starting a worker), on any thread, before `open`."""
 

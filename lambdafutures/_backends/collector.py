@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from lambdafutures._backends import pacing
 from lambdafutures._backends.base import Store
-from lambdafutures._backends.pacing import Pacing
+from lambdafutures._backends.lookout import Lookout
+from lambdafutures._backends.pacing import Pacing, Plan
 from lambdafutures._wire import keys
 from lambdafutures.exceptions import BlobMissing
 
@@ -56,10 +56,12 @@ class Collector:
         self._session = session
         self._taker = taker
         self._clock = clock
-        self._pace = pace or Pacing()
-        self._expected: dict[tuple[int, int], float] = {}
+        self._lookout = Lookout(pace or Pacing())
+        self._sooner = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._fetches = asyncio.Semaphore(FETCHES_AT_ONCE)
+        # Apart from the looks: a large outcome holds up only itself.
+        self._fetches: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._fetch_slots = asyncio.Semaphore(FETCHES_AT_ONCE)
 
     def expect(self, chunk: int, attempt: int) -> None:
         """Begin to look for an outcome.
@@ -68,9 +70,12 @@ class Collector:
             chunk: Number of its chunk.
             attempt: Its number.
         """
-        self._expected[chunk, attempt] = self._clock()
+        next_s = self._lookout.next_s
+        self._lookout.expect((chunk, attempt), self._clock())
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
+        elif self._lookout.next_s < next_s:
+            self._sooner.set()
 
     def forget(self, chunk: int, attempt: int) -> None:
         """Stop looking for an outcome.
@@ -79,54 +84,69 @@ class Collector:
             chunk: Number of its chunk.
             attempt: Its number.
         """
-        self._expected.pop((chunk, attempt), None)
+        self._lookout.forget((chunk, attempt))
 
     async def close(self) -> None:
         """Stop looking."""
-        self._expected.clear()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._lookout.clear()
+        tasks = [*self._fetches.values(), *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
         try:
-            while self._expected:
-                newest_age_s = self._clock() - max(self._expected.values())
-                is_listing = bool(pacing.plan(sorted(self._expected)).windows)
-                await asyncio.sleep(self._pace.delay_s(newest_age_s, is_listing))
-                if self._expected:
-                    await self._look()
+            while self._lookout:
+                plan = self._lookout.due(self._clock())
+                if plan.probes or plan.windows:
+                    await self._look(plan)
+                else:
+                    await self._wait(self._lookout.next_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing will be found any more
             self._taker.on_broken(error)
 
-    async def _look(self) -> None:
-        plan = pacing.plan(sorted(self._expected))
-        found = [self._fetch(*name) for name in plan.probes]
-        listed = [self._fetch_listed(*window) for window in plan.windows]
-        await asyncio.gather(*found, *listed)
+    async def _wait(self, until_s: float) -> None:
+        """Wait, but no longer than until something is to be looked for sooner."""
+        self._sooner.clear()
+        try:
+            async with asyncio.timeout(until_s - self._clock()):
+                await self._sooner.wait()
+        except TimeoutError:
+            pass
 
-    async def _fetch_listed(self, first: int, last: int) -> None:
+    async def _look(self, plan: Plan) -> None:
+        for name in plan.probes:
+            self._begin_fetch(name)
+        await asyncio.gather(*(self._list(*window) for window in plan.windows))
+
+    async def _list(self, first: int, last: int) -> None:
         """Take the expected outcomes that a listing shows, from one chunk to another."""
-        found = []
         start_after = keys.out_key(self._prefix, self._session, first, 0)
         pages = self._store.list(
             keys.out_prefix(self._prefix, self._session), start_after=start_after
         )
         async for page in pages:
             names = [keys.parse_out_key(stored.key) for stored in page]
-            found += [name for name in names if name in self._expected and name[0] <= last]
+            for name in names:
+                if name in self._lookout and name[0] <= last:
+                    self._begin_fetch(name)
             if names[-1][0] >= last:
                 break
-        await asyncio.gather(*(self._fetch(*name) for name in found))
 
-    async def _fetch(self, chunk: int, attempt: int) -> None:
-        key = keys.out_key(self._prefix, self._session, chunk, attempt)
+    def _begin_fetch(self, name: tuple[int, int]) -> None:
+        if name not in self._fetches:
+            task = self._fetches[name] = asyncio.get_running_loop().create_task(self._fetch(name))
+            task.add_done_callback(lambda _: self._fetches.pop(name))
+
+    async def _fetch(self, name: tuple[int, int]) -> None:
         try:
-            async with self._fetches:
-                sealed = await self._store.get(key)
+            async with self._fetch_slots:
+                if name not in self._lookout:
+                    return
+                sealed = await self._store.get(keys.out_key(self._prefix, self._session, *name))
+            if self._lookout.on_found(name, self._clock()):
+                self._taker.on_found(*name, sealed)
         except BlobMissing:
             return
-        sent_s = self._expected.pop((chunk, attempt), None)
-        if sent_s is not None:
-            self._pace.on_outcome(self._clock() - sent_s)
-            self._taker.on_found(chunk, attempt, sealed)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._taker.on_broken(error)

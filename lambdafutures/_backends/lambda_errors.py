@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+)
 
 from lambdafutures._backends import s3_errors
 from lambdafutures._wire import outcome
@@ -52,6 +57,8 @@ _CREDENTIALS = frozenset(
     }
 )
 _SERVER_ERROR = 500
+# No connection was made, so nothing was sent.
+_UNSENT = (ConnectTimeoutError, EndpointConnectionError)
 # The function's code cannot be run at all (runtime client for Python, `bootstrap.py`).
 _NOT_OURS = frozenset(
     {
@@ -81,6 +88,8 @@ def fault_or_break(error: Exception, function: str, region: str) -> Fault | Back
     if isinstance(error, BotoCoreError) and s3_errors.is_set_up(error):
         return s3_errors.explain_set_up(error)
     text = str(error) or type(error).__name__
+    if isinstance(error, _UNSENT):
+        return Fault(outcome.NOT_RUN, f"could not be sent: {text}")
     return Fault(outcome.LOST, f"was sent, but its answer was not received: {text}")
 
 
@@ -96,7 +105,7 @@ def _of_answer(error: ClientError, function: str, region: str) -> Fault | Backen
             wait_s=_retry_after_s(error.response),
         )
     if code in _PASSING or (status >= _SERVER_ERROR and code not in _LASTING):
-        return Fault(outcome.LOST, f"was not run: {code}: {message}")
+        return Fault(outcome.NOT_RUN, f"was not run: {code}: {message}")
     return BackendError(f"{_cause(code, message, function, region)} ({code}: {message})")
 
 
@@ -134,13 +143,16 @@ def _retry_after_s(response: dict[str, Any]) -> float:
         return 0.0
 
 
-def fault_of_function(kind: str, body: bytes, function: str) -> Fault | BackendError:
+def fault_of_function(
+    kind: str, body: bytes, function: str, memory_mb: int
+) -> Fault | BackendError:
     """Return what a function's own failure means: its sandbox ended in the supervisor's place.
 
     Args:
         kind: The value of `X-Amz-Function-Error`.
         body: The response's payload.
         function: Name of the function.
+        memory_mb: Its memory, in MiB.
     """
     name = kind
     try:
@@ -157,5 +169,5 @@ def fault_of_function(kind: str, body: bytes, function: str) -> Fault | BackendE
     if "timed out" in message:
         return Fault(outcome.TIME, f"ended its sandbox: {message}")
     if "OutOfMemory" in message or "signal: killed" in message:
-        return Fault(outcome.MEMORY, f"ended its sandbox: {message}")
+        return Fault(outcome.MEMORY, f"ended its sandbox of {memory_mb} MiB: {message}")
     return Fault(outcome.DIED, f"ended its sandbox: {message}")

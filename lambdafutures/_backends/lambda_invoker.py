@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from lambdafutures._backends import lambda_errors
 from lambdafutures._backends.base import AttemptSink, InvokerStatistics
 from lambdafutures._backends.collector import Collector
+from lambdafutures._backends.envelopes import Envelopes
 from lambdafutures._backends.lambda_client import LambdaClient, max_in_response
 from lambdafutures._backends.s3_store import S3Store
+from lambdafutures._backends.sizes import Sizes
 from lambdafutures._backends.spill import Spill
-from lambdafutures._wire import frames, invocation, keys, outcome, seal
+from lambdafutures._wire import invocation, keys, outcome, seal
 from lambdafutures._wire.invocation import Invocation
 from lambdafutures._wire.outcome import Fault, Outcome
 from lambdafutures._wire.payload import Payload, SessionHead
@@ -65,21 +67,20 @@ class LambdaInvoker:
         limit_mb: int | None = None,
     ) -> None:
         self.statistics = InvokerStatistics()
-        self.deadline_s: float | None = deployment.timeout_s + QUEUE_S
+        self._deadline_s = deployment.timeout_s + QUEUE_S
+        self.deadline_s: float | None = self._deadline_s
         self._deployment = deployment
         self._completion = completion
         self._slots = max_workers
         if completion == invocation.POLL and deployment.concurrency:
             # Lambda accepts more and puts them off, further each time, where nobody sees them.
             self._slots = min(max_workers, deployment.concurrency)
-        self._memory_mb = memory_mb
-        _function_of(deployment, memory_mb)  # an error of the caller's is theirs to see
+        self._sizes = Sizes(deployment, memory_mb, limit_mb)
         self._limit_mb = limit_mb
         self._store = S3Store(deployment.bucket, deployment.region)
         self._response_max = max_in_response()
         self._key = os.urandom(seal.KEY_BYTES)
         self._tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
-        self._is_proven = False
         self._has_stored = False
         self._broken = False
 
@@ -89,6 +90,10 @@ class LambdaInvoker:
     def slots(self) -> int:
         """Attempts that it can make use of at once."""
         return self._slots
+
+    def larger_mb(self, memory_mb: int | None) -> int | None:
+        """Return the memory of the next larger function, in MiB; None if it would be no help."""
+        return self._sizes.larger_mb(memory_mb)
 
     def prestart(self, session: SessionHead) -> None:
         """Take note of the session: workers are told with each invocation."""
@@ -105,6 +110,15 @@ class LambdaInvoker:
         read_timeout_s = self._deployment.timeout_s + RESPONSE_MARGIN_S
         self._client = LambdaClient(
             self._deployment.region, read_timeout_s, min(self._slots, self._response_max) + 1
+        )
+        self._envelopes = Envelopes(
+            self._deployment,
+            self._session,
+            self._key,
+            time.time,
+            self._deadline_s,
+            STORE_AFTER_S,
+            self._limit_mb,
         )
         self._spill = Spill(self._store, prefix, session)
         self._collector = Collector(self._store, prefix, session, self, time.monotonic)
@@ -126,6 +140,7 @@ class LambdaInvoker:
     def abandon(self, chunk: int, attempt: int) -> None:
         """Stop waiting for an attempt; Lambda has no way to end what runs."""
         self._collector.forget(chunk, attempt)
+        self._envelopes.forget(chunk, attempt)
         self._has_stored = True  # it may yet store its outcome
         task = self._tasks.get((chunk, attempt))
         if task is not None:
@@ -161,8 +176,9 @@ class LambdaInvoker:
 
     async def _run(self, payload: Payload) -> None:
         chunk, attempt = payload.chunk, payload.attempt
-        function = self._function_for(payload)
-        asked = self._asked(payload)
+        function = self._sizes.function(payload.memory_mb)
+        asked = self._envelopes.write(payload, self._reply())
+        self._has_stored |= asked.reply == invocation.POLL
         try:
             await self._spill.make_fit(asked)
             answer = await self._invoke(function, asked)
@@ -170,44 +186,17 @@ class LambdaInvoker:
             self.on_broken(BackendError(str(error)))
         except Exception as error:  # noqa: BLE001 - judged there
             judged = lambda_errors.fault_or_break(error, function, self._deployment.region)
+            self._envelopes.on_unproven(asked)
             if isinstance(judged, Exception):
                 self.on_broken(judged)
-            elif asked.reply == invocation.RESPONSE and judged.kind == outcome.LOST:
+            elif judged.kind == outcome.LOST:
                 # Another attempt is made at once, unless this one has left its outcome.
                 await self._find(chunk, attempt, judged)
             else:
-                self._end_proof(asked, is_proven=False)
                 self._report(chunk, attempt, judged)
         else:
             if answer is not None:
                 await self._take(asked, answer)
-
-    def _function_for(self, payload: Payload) -> str:
-        return _function_of(self._deployment, payload.memory_mb or self._memory_mb)
-
-    def _asked(self, payload: Payload) -> Invocation:
-        deployment, session = self._deployment, self._session
-        prefix = deployment.prefix
-        asked = Invocation(
-            session,
-            payload,
-            bucket=deployment.bucket,
-            prefix=prefix,
-            reply=self._reply(),
-            out_key=keys.out_key(prefix, session.session, payload.chunk, payload.attempt),
-            key=self._key,
-            deadline_s=time.time() + deployment.timeout_s + QUEUE_S,  # what `deadline_s` says
-            memory_mb=self._limit_mb,
-            store_after_s=STORE_AFTER_S,
-        )
-        if asked.reply == invocation.POLL:
-            self._has_stored = True
-            if not self._is_proven:
-                # The first one is waited for: Events say nothing of a function that cannot store,
-                # or that another Python or version of us serves.
-                self._is_proven = True
-                asked.proof_key = keys.proof_key(prefix, session.session)
-        return asked
 
     def _reply(self) -> str:
         if self._completion != AUTO:
@@ -217,22 +206,25 @@ class LambdaInvoker:
 
     async def _invoke(self, function: str, asked: Invocation) -> dict[str, Any] | None:
         """Invoke; return the answer, or None if the outcome will be collected."""
-        is_event = asked.reply == invocation.POLL and asked.proof_key is None
         self._count("Invoke")
+        sent_s = time.time()
         response = await self._client.invoke(
             FunctionName=function,
-            InvocationType="Event" if is_event else "RequestResponse",
+            InvocationType="Event" if asked.is_event else "RequestResponse",
             # A file, so that the event loop is not held up while megabytes are written.
             Payload=io.BytesIO(asked.encode()),
         )
-        if is_event:
+        date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
+        self._envelopes.on_accepted(asked, date, sent_s)
+        if asked.is_event:
             self._collector.expect(asked.payload.chunk, asked.payload.attempt)
             return None
         async with response["Payload"] as stream:
             body: bytes = await stream.read()
         kind = response.get("FunctionError")
         if kind:
-            judged = lambda_errors.fault_of_function(kind, body, function)
+            memory_mb = self._sizes.memory_mb(asked.payload.memory_mb)
+            judged = lambda_errors.fault_of_function(kind, body, function, memory_mb)
             if isinstance(judged, Exception):
                 raise judged
             return {"fault": judged}
@@ -250,18 +242,13 @@ class LambdaInvoker:
         else:
             text = answer.get("lost") or answer.get("dropped") or "gave no answer"
             fault = answer.get("fault") or Fault(outcome.LOST, str(text))
-            self._end_proof(asked, is_proven=False)
+            self._envelopes.on_unproven(asked)
             self._report(chunk, attempt, fault)
-
-    def _end_proof(self, asked: Invocation, *, is_proven: bool) -> None:
-        if asked.proof_key is not None:
-            self._is_proven = is_proven
 
     async def _find(self, chunk: int, attempt: int, fault: Fault) -> None:
         """Take an outcome that was stored, or else report a fault."""
-        prefix, session = self._deployment.prefix, self._session.session
         try:
-            sealed = await self._store.get(keys.out_key(prefix, session, chunk, attempt))
+            sealed = await self._store.get(self._envelopes.out_key(chunk, attempt))
         except BlobMissing:
             self._report(chunk, attempt, fault)
         except BackendError as error:
@@ -278,15 +265,7 @@ class LambdaInvoker:
 
     def on_found(self, chunk: int, attempt: int, sealed: Buffer) -> None:
         """Take a sealed outcome; one that is not ours breaks nothing but is never opened."""
-        try:
-            body = seal.unseal(self._key, self._session.session, chunk, attempt, sealed)
-            frame = frames.parse(body)
-            answer = Outcome.decode(frame.head, frame.parts)
-            if (answer.chunk, answer.attempt) != (chunk, attempt):
-                raise WireError(f"an outcome of attempt {answer.attempt} at chunk {answer.chunk}")
-        except WireError as error:
-            self._report(chunk, attempt, Fault(outcome.REFUSED, str(error)))
-            return
+        answer = self._envelopes.open(chunk, attempt, sealed)
         fault = answer.fault
         if fault is None:
             self._spill.release(chunk)
@@ -318,15 +297,3 @@ class LambdaInvoker:
         if operation is not None:
             requests[operation] = requests.get(operation, 0) + 1
         requests.update(self._store.requests)
-
-
-def _function_of(deployment: Deployment, memory_mb: int | None) -> str:
-    sizes = sorted(deployment.functions)
-    size = memory_mb or next(iter(sizes), 0)
-    if size not in deployment.functions:
-        known = ", ".join(map(str, sizes)) or "no function at all"
-        raise ValueError(
-            f"the deployment {deployment.name!r} has no function of {memory_mb} MB, but {known}: "
-            f"run `lambdafutures deploy --memory {memory_mb or 1769}`"
-        )
-    return deployment.functions[size]

@@ -64,6 +64,10 @@ class MemoryInvoker:
         """Attempts that it can make use of at once."""
         return self._max_workers
 
+    def larger_mb(self, memory_mb: int | None) -> int | None:
+        """Return None: there is one memory, that of this process."""
+        return None
+
     def prestart(self, session: SessionHead) -> None:
         """Take note of the session; a thread starts at once when it is needed."""
         self._name = f"lambdafutures-{session.session}-worker"

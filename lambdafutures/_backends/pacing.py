@@ -50,16 +50,28 @@ class Pacing:
         else:
             self._mean_s += WEIGHT * (seconds - self._mean_s)
 
-    def delay_s(self, newest_age_s: float, is_listing: bool = False) -> float:
-        """Return how long to wait before the next look.
+    def ask_delay_s(self, age_s: float) -> float:
+        """Return how long to wait before an outcome is asked for again.
 
         Args:
-            newest_age_s: How long ago the newest outstanding attempt was sent, in seconds. While
-                nothing is known of such calls, the pace slows down as they age.
-            is_listing: Whether the look will be a listing.
+            age_s: How long ago its attempt was sent, in seconds. One that outlives what calls
+                usually take is asked for ever more slowly.
         """
-        typical_s = newest_age_s if self._mean_s is None else min(self._mean_s, newest_age_s * 2)
-        floor_s = max(self._floor_s, LIST_FLOOR_S) if is_listing else self._floor_s
+        return self._delay_s(max(age_s, self._typical_s(age_s)), self._floor_s)
+
+    def list_delay_s(self, oldest_age_s: float) -> float:
+        """Return how long to wait before the next listing.
+
+        Args:
+            oldest_age_s: How long ago the oldest expected attempt was sent, in seconds.
+        """
+        return self._delay_s(self._typical_s(oldest_age_s), max(self._floor_s, LIST_FLOOR_S))
+
+    def _typical_s(self, age_s: float) -> float:
+        """Return how long a call may take, as far as is known: new ones may be shorter."""
+        return age_s if self._mean_s is None else min(self._mean_s, age_s * 2)
+
+    def _delay_s(self, typical_s: float, floor_s: float) -> float:
         return min(self._ceiling_s, max(floor_s, self._share * typical_s))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lambdafutures._backends import verdicts
 from lambdafutures._backends.base import AttemptSink, InvokerStatistics
+from lambdafutures._backends.doom import Doom
 from lambdafutures._backends.lookahead import LookAhead
 from lambdafutures._backends.worker_process import WRITE_ON_LOOP_BYTES, WorkerProcess
 from lambdafutures._wire import frames, outcome
@@ -58,13 +59,17 @@ class ProcessInvoker:
         self._leaving: set[WorkerProcess] = set()
         self._queue: deque[Payload] = deque()
         self._lookahead = LookAhead()
-        self._doom: dict[WorkerProcess, _Doom] = {}
+        self._doom: dict[WorkerProcess, Doom] = {}
         self._watched: set[WorkerProcess] = set()
         self._stillborn = 0
         self._closing = False
         self._ended = False
 
     # ---------------------------------------------------------------- Invoker
+
+    def larger_mb(self, memory_mb: int | None) -> int | None:
+        """Return None: workers here come in one size."""
+        return None
 
     def prestart(self, session: SessionHead) -> None:
         """Start the first worker: it boots while the client still imports its event loop."""
@@ -123,10 +128,13 @@ class ProcessInvoker:
             self._start(worker, payload)
 
     def abandon(self, chunk: int, attempt: int) -> None:
-        """End the worker that runs an attempt."""
+        """End the worker that runs an attempt, or drop it if it waits for one."""
+        self._queue = deque(each for each in self._queue if not _names(each, chunk, attempt))
         for worker in self._workers:
-            if worker.journal.running(chunk, attempt)[0] != IDLE:
-                worker.kill()
+            payload = worker.find(chunk, attempt)
+            call, _ = worker.journal.running(chunk, attempt)
+            if payload is not None and call != IDLE:
+                self._end(worker, Doom(outcome.DIED, "was abandoned", payload, call))
 
     def kill(self) -> None:
         """End all workers at once, for good."""
@@ -280,9 +288,9 @@ class ProcessInvoker:
             f"has an outcome that could not be received: {error}; the limit on open files may be "
             "too low (`ulimit -n`)"
         )
-        self._end(worker, _Doom(outcome.DIED, message, None, None))
+        self._end(worker, Doom(outcome.DIED, message, None, None))
 
-    def _on_stillborn(self, worker: WorkerProcess, doom: _Doom | None) -> None:
+    def _on_stillborn(self, worker: WorkerProcess, doom: Doom | None) -> None:
         """Break the executor when workers end, one by one, before they can run anything."""
         self._stillborn += 1
         if doom is None and self._stillborn < MAX_STILLBORN:
@@ -295,17 +303,17 @@ class ProcessInvoker:
             BackendError(f"workers end before {what}: process {worker.pid} {how}; nothing can run")
         )
 
-    def _report_death(self, worker: WorkerProcess, payload: Payload, doom: _Doom | None) -> None:
+    def _report_death(self, worker: WorkerProcess, payload: Payload, doom: Doom | None) -> None:
         call, _ = worker.journal.running(payload.chunk, payload.attempt)
         running = None if call == IDLE else call
         if doom is None:
             message = f"ended its worker: process {worker.pid} {worker.how_it_ended()}"
             fault = Fault(outcome.DIED, message, running)
-        elif doom.payload is None or (doom.payload is payload and doom.call == call):
-            fault = Fault(doom.kind, doom.message, running)
-        else:  # it began between the judgement on another and the kill
-            fault = Fault(outcome.CUT, "was cut off by the end of another call's worker", running)
-        self._sink.on_outcome(worker.journal.salvage(payload.chunk, payload.attempt, fault))
+        else:
+            fault = doom.fault_of(payload, call, running)
+        salvaged = worker.journal.salvage(payload.chunk, payload.attempt, fault)
+        salvaged.is_first = worker.chunks_sent == len(worker.queue)
+        self._sink.on_outcome(salvaged)
 
     def _break(self, error: Exception) -> None:
         if not self._ended:
@@ -322,6 +330,8 @@ class ProcessInvoker:
 
     def _watch_time(self, worker: WorkerProcess) -> None:
         """End a call that has run for too long; look again when the running one will have."""
+        if worker not in self._watched:
+            return  # it has ended meanwhile
         self._watched.discard(worker)
         if worker not in self._workers:
             return  # it has ended, and its journal is closed
@@ -335,7 +345,7 @@ class ProcessInvoker:
             )
             if left_s <= 0:
                 message = verdicts.overran(call, limit_s)
-                self._end(worker, _Doom(outcome.TIME, message, payload, call))
+                self._end(worker, Doom(outcome.TIME, message, payload, call))
                 return
             waits_s.append(left_s)
         if waits_s:
@@ -357,25 +367,16 @@ class ProcessInvoker:
                 self._end(worker, self._doom_of_running(worker, outcome.MEMORY, message))
         self._loop.call_later(MEMORY_POLL_S, self._watch_memory)
 
-    def _doom_of_running(self, worker: WorkerProcess, kind: str, message: str) -> _Doom:
+    def _doom_of_running(self, worker: WorkerProcess, kind: str, message: str) -> Doom:
         for payload in worker.queue:
             call, _ = worker.journal.running(payload.chunk, payload.attempt)
             if call != IDLE:
-                return _Doom(kind, message, payload, call)
-        return _Doom(kind, message, None, None)
+                return Doom(kind, message, payload, call)
+        return Doom(kind, message, None, None)
 
-    def _end(self, worker: WorkerProcess, doom: _Doom) -> None:
+    def _end(self, worker: WorkerProcess, doom: Doom) -> None:
         self._doom[worker] = doom
         worker.kill()
-
-
-class _Doom(NamedTuple):
-    """Say why a worker is ended, and for which call; payload None for whatever it runs."""
-
-    kind: str
-    message: str
-    payload: Payload | None
-    call: int | None
 
 
 def _load(worker: WorkerProcess) -> int:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from lambdafutures._endings import Ending
 from lambdafutures._packed_future import ChunkFuture
 from lambdafutures.futures import LambdaFuture
-from lambdafutures.options import RetryPolicy
+from lambdafutures.options import BackupPolicy, RetryPolicy
 
 if TYPE_CHECKING:
     from lambdafutures._wire.codec import Buffer
+    from lambdafutures._wire.outcome import Entry, Fault
 
 Ranges: TypeAlias = list[tuple[int, int]]
 """Calls of a chunk as `(first, count)`, in order."""
@@ -24,11 +25,13 @@ class CallOptions(NamedTuple):
         retry: How often they are tried.
         time_s: Seconds that each may run; None for no limit but the backend's.
         memory_mb: Memory of the worker that runs them, in MiB, where there are several sizes.
+        backup: When a slow attempt is given a second one; None for never.
     """
 
     retry: RetryPolicy = RetryPolicy()
     time_s: float | None = None
     memory_mb: int | None = None
+    backup: BackupPolicy | None = None
 
 
 class Function:
@@ -126,21 +129,63 @@ class Work:
         strikes: How many of those tries failed through a fault that may be theirs.
     """
 
-    __slots__ = ("calls", "chunk", "resends", "strikes", "tries")
+    __slots__ = (
+        "attempts",
+        "begun_s",
+        "calls",
+        "chunk",
+        "is_backed_up",
+        "memory_mb",
+        "resends",
+        "strikes",
+        "tries",
+        "why",
+    )
 
     def __init__(
-        self,
-        chunk: Chunk,
-        calls: Ranges | None = None,
-        tries: int = 0,
-        strikes: int = 0,
-        resends: int = 0,
+        self, chunk: Chunk, calls: Ranges | None = None, tries: int = 0, strikes: int = 0
     ) -> None:
         self.chunk = chunk
         self.calls = calls
         self.tries = tries
         self.strikes = strikes
-        self.resends = resends  # how often it came back untried
+        self.resends = 0  # how often it came back untried
+        self.begun_s: float | None = None  # when it was first sent, by the scheduler's clock
+        self.memory_mb = chunk.options.memory_mb  # of the worker that is to run it
+        self.why: Fault | Entry | None = None  # what ended the try before
+        self.attempts: list[Attempt] = []  # under way: with a backup there are two
+        self.is_backed_up = False
+
+    def rest(
+        self, calls: Ranges, why: Fault | Entry, *, struck: int = 0, is_untried: bool = False
+    ) -> Work:
+        """Return some of the calls, to be tried again.
+
+        Args:
+            calls: Which.
+            why: What ended this try.
+            struck: Strikes to add.
+            is_untried: They were sent, but did not run.
+        """
+        rest = Work(self.chunk, calls, self.tries - is_untried, self.strikes + struck)
+        rest.resends = self.resends if is_untried else 0
+        rest.begun_s = self.begun_s
+        rest.memory_mb = self.memory_mb
+        rest.why = why
+        return rest
+
+    @property
+    def count(self) -> int:
+        """How many calls it has."""
+        if self.calls is None:
+            return self.chunk.count
+        return sum(count for _, count in self.calls)
+
+    def unfinished(self) -> list[int]:
+        """Return the calls that have not ended, ascending."""
+        calls = indices_of(self.calls or [(0, self.chunk.count)])
+        still_open = self.chunk.open_calls
+        return calls if still_open is None else [call for call in calls if call in still_open]
 
 
 class Attempt:
@@ -150,14 +195,17 @@ class Attempt:
         work: What is tried.
         number: Number of the attempt in its chunk, from 1.
         sent_s: When it was sent, by the scheduler's clock.
+        was_alone: No other attempt of the session was under way then.
     """
 
-    __slots__ = ("number", "sent_s", "work")
+    __slots__ = ("name", "number", "sent_s", "was_alone", "work")
 
-    def __init__(self, work: Work, number: int, sent_s: float) -> None:
+    def __init__(self, work: Work, number: int, sent_s: float, was_alone: bool = False) -> None:
         self.work = work
         self.number = number
         self.sent_s = sent_s
+        self.was_alone = was_alone
+        self.name = work.chunk.number, number
 
 
 def ranges_of(calls: Sequence[int]) -> Ranges:

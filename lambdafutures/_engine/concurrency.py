@@ -36,6 +36,11 @@ class Concurrency:
         """
         if now_s < self._held_until_s:
             return 0
+        return self.limit
+
+    @property
+    def limit(self) -> int:
+        """How many attempts may be in flight when nothing is held back."""
         return max(1, min(self.ceiling, int(self._limit)))
 
     @property
@@ -64,6 +69,19 @@ class Concurrency:
             # what is still under way is what the backend takes.
             self._threshold = max(1.0, min(self._threshold, float(in_flight)))
             self._limit = min(self._limit, self._threshold)
+
+    def on_crowded(self, room: int) -> None:
+        """Take note that attempts wait although they were accepted.
+
+        Args:
+            room: How many have run at once.
+        """
+        self._limit = max(1.0, min(self._limit, max(float(room), self._limit / 2)))
+        self._threshold = self._limit
+
+    def on_silence(self) -> None:
+        """Take note that nothing has been heard for a while: one more may be tried."""
+        self._limit = min(float(self.ceiling), self._limit + 1.0)
 
     def on_success(self) -> None:
         """Take note that an attempt was accepted and has ended."""

@@ -23,17 +23,18 @@ class Dispatcher:
         Args:
             attempt: What to send.
         """
-        chunk = attempt.work.chunk
+        work = attempt.work
+        chunk = work.chunk
         self._invoker.send(
             Payload(
                 chunk.number,
                 attempt.number,
                 chunk.function.sha256,
                 chunk.arguments,
-                calls=attempt.work.calls,
+                calls=work.calls,
                 has_kwargs=chunk.has_kwargs,
                 function_parts=chunk.function.parts,
                 limit_s=chunk.options.time_s,
-                memory_mb=chunk.options.memory_mb,
+                memory_mb=work.memory_mb,
             )
         )

@@ -6,23 +6,19 @@ than `max_in_flight` attempts at once.
 
 from __future__ import annotations
 
-import copy
-import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
 from lambdafutures._endings import AttemptFacts, Ending
-from lambdafutures._engine import retrying
-from lambdafutures._engine.chunk import Attempt, Chunk, Work, indices_of
+from lambdafutures._engine import merging, retrying
+from lambdafutures._engine.agenda import Agenda
+from lambdafutures._engine.backups import Backups
+from lambdafutures._engine.chunk import Attempt, Chunk, Work, ranges_of
 from lambdafutures._engine.commands import Abandon, Cancelled, Command, Send, Settle, Wake
-from lambdafutures._engine.concurrency import Concurrency
+from lambdafutures._engine.room import NO_PROGRESS_S, Room
 from lambdafutures._wire import outcome
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
-
-# When every attempt is refused for this long there is no room for any: the function's reserved
-# concurrency is 0, or calls that wait for calls hold it all. Lambda refills its rates every second
-# and starts 1,000 sandboxes in 10 s, so mere overload passes sooner.
-NO_PROGRESS_S = 120.0
 
 
 class Scheduler:
@@ -35,6 +31,8 @@ class Scheduler:
         deadline_s: Seconds after which an attempt counts as lost, its queueing included; None if
             the backend notices every loss by itself.
         patience_s: Seconds without any progress after which everything fails.
+        larger_mb: Gives the memory of the next larger workers than those of some memory (None:
+            the usual ones), in MiB; None if there are none.
     """
 
     def __init__(
@@ -44,32 +42,31 @@ class Scheduler:
         epoch_s: float = 0.0,
         deadline_s: float | None = None,
         patience_s: float = NO_PROGRESS_S,
+        larger_mb: Callable[[int | None], int | None] = lambda _: None,
     ) -> None:
-        self._concurrency = Concurrency(max_in_flight)
-        self._deadline_s = deadline_s
-        # By name: to hold attempts here would keep the results of all that have long ended.
-        self._deadlines: deque[tuple[float, tuple[int, int]]] = deque()
-        self._patience_s = patience_s
-        self._throttled_since_s: float | None = None
+        self._room = Room(max_in_flight, patience_s)
         self._jitter = jitter
         self._epoch_s = epoch_s
+        self._deadline_s = deadline_s
+        self._larger_mb = larger_mb
         self._waiting: deque[Work] = deque()
-        self._delayed: list[tuple[float, int, Work]] = []
-        self._delays = 0
+        self._delayed: Agenda[Work] = Agenda()
+        self._backups = Backups()
+        # In the order in which they were sent.
         self._in_flight: dict[tuple[int, int], Attempt] = {}
         self._open: dict[int, Chunk] = {}
         self._broken: BaseException | None = None
+        self._wake_s = inf
         self.retries = 0
 
     @property
     def max_in_flight(self) -> int:
         """The most attempts that are ever under way at once."""
-        return self._concurrency.ceiling
+        return self._room.ceiling
 
     @max_in_flight.setter
     def max_in_flight(self, ceiling: int) -> None:
-        if ceiling != self._concurrency.ceiling:
-            self._concurrency = Concurrency(ceiling)
+        self._room.ceiling = ceiling
 
     @property
     def is_idle(self) -> bool:
@@ -86,6 +83,13 @@ class Scheduler:
         """Attempts under way."""
         return len(self._in_flight)
 
+    @property
+    def backups(self) -> int:
+        """Attempts that were sent beside one that was slow."""
+        return self._backups.sent
+
+    # ---------------------------------------------------------------- events
+
     def on_submitted(self, chunks: Iterable[Chunk], now_s: float) -> list[Command]:
         """Take new chunks.
 
@@ -96,11 +100,12 @@ class Scheduler:
         commands: list[Command] = []
         for chunk in chunks:
             self._open[chunk.number] = chunk
+            self._backups.on_submitted(chunk)
             if self._broken is not None:
                 self._fail(chunk, self._broken, now_s, commands)
             else:
                 self._waiting.append(Work(chunk))
-        return self._fill(commands, now_s)
+        return self._go_on(commands, now_s)
 
     def on_cancelled(self, chunk: Chunk, now_s: float) -> list[Command]:
         """Drop a chunk whose future was cancelled.
@@ -109,11 +114,11 @@ class Scheduler:
             chunk: The chunk; ignored if it has been sent or has ended.
             now_s: The time.
         """
-        if chunk.sent or self._open.pop(chunk.number, None) is None:
+        if chunk.sent or chunk.number not in self._open:
             return []
         # Its work stays in the queue until its turn, then it is skipped: that is cheaper than to
         # search for it, and the chunk holds nothing any more.
-        chunk.release()
+        self._drop(chunk, now_s)
         return [Cancelled(chunk)]
 
     def on_refused(self, attempt: Attempt, now_s: float) -> list[Command]:
@@ -123,11 +128,9 @@ class Scheduler:
             attempt: The attempt that was not sent.
             now_s: The time.
         """
-        chunk = attempt.work.chunk
-        self._in_flight.pop((chunk.number, attempt.number), None)
-        self._open.pop(chunk.number, None)
-        chunk.release()
-        return self._fill([], now_s)
+        self._end_attempt(attempt)
+        self._drop(attempt.work.chunk, now_s)
+        return self._go_on([], now_s)
 
     def on_outcome(self, answer: Outcome, now_s: float) -> list[Command]:
         """Take what became of an attempt; one that is not under way is of no interest any more.
@@ -136,18 +139,16 @@ class Scheduler:
             answer: The outcome.
             now_s: The time.
         """
-        attempt = self._in_flight.pop((answer.chunk, answer.attempt), None)
+        attempt = self._in_flight.get((answer.chunk, answer.attempt))
+        if attempt is not None:
+            self._end_attempt(attempt)
+        hopeless = self._room.on_outcome(attempt, answer, len(self._in_flight), now_s)
+        if hopeless is not None:
+            return self.on_broken(hopeless, now_s)
         commands: list[Command] = []
-        if answer.fault is None or answer.fault.kind != outcome.THROTTLED:
-            self._throttled_since_s = None
-            # Of one that was lost nobody knows whether there was room for it.
-            if answer.fault is None or answer.fault.kind != outcome.LOST:
-                self._concurrency.on_success()
-        elif attempt is not None and self._is_stuck(attempt, answer.fault, now_s):
-            return self.on_broken(_stuck(self._patience_s, answer.fault), now_s)
-        if attempt is not None and attempt.work.chunk.number in self._open:
+        if attempt is not None:
             self._take(attempt, answer, now_s, commands)
-        return self._fill(commands, now_s)
+        return self._go_on(commands, now_s)
 
     def on_broken(self, error: BaseException, now_s: float) -> list[Command]:
         """Fail everything: no call can run any more, now or later.
@@ -162,6 +163,7 @@ class Scheduler:
             self._fail(chunk, error, now_s, commands)
         self._waiting.clear()
         self._delayed.clear()
+        self._backups.clear()
         self._in_flight.clear()
         return commands
 
@@ -183,77 +185,80 @@ class Scheduler:
             now_s: The time.
         """
         commands: list[Command] = []
-        if self._deadline_s is not None:
-            self._end_overdue(self._deadline_s, commands, now_s)
-        return self._fill(commands, now_s)
+        self._wake_s = inf
+        for attempt in self._overdue(now_s):
+            self._end_attempt(attempt)
+            commands.append(Abandon(*attempt.name))
+            message = f"gave no sign of life within {self._deadline_s:g} s"
+            lost = Outcome(*attempt.name, fault=Fault(outcome.LOST, message))
+            self._take(attempt, lost, now_s, commands)
+        return self._go_on(commands, now_s)
 
     # ---------------------------------------------------------------- sending
 
-    def _fill(self, commands: list[Command], now_s: float) -> list[Command]:
-        if self._delayed:
-            self._wake_delayed(commands, now_s)
+    def _go_on(self, commands: list[Command], now_s: float) -> list[Command]:
+        """Send what there is room for, and see to being woken for the rest."""
+        if self._delayed.next_s <= now_s:
+            self._waiting.extendleft(self._delayed.take_due(now_s))
+        allowed = self._room.allowed(now_s)
         waiting = self._waiting
-        allowed = self._concurrency.allowed(now_s)
-        if waiting and not allowed:
-            commands.append(Wake(self._concurrency.held_until_s))
         while waiting and len(self._in_flight) < allowed:
-            work = waiting.popleft()
-            chunk = work.chunk
-            if chunk.number not in self._open:
-                continue  # cancelled, or ended by another attempt
-            chunk.attempts += 1
-            work.tries += 1
-            attempt = Attempt(work, chunk.attempts, now_s)
-            self._in_flight[chunk.number, chunk.attempts] = attempt
-            commands.append(Send(attempt))
-            if self._deadline_s is not None:
-                self._drop_ended()
-                if not self._deadlines:
-                    commands.append(Wake(now_s + self._deadline_s))
-                self._deadlines.append((now_s, (chunk.number, chunk.attempts)))
+            self._send(waiting.popleft(), now_s, commands)
+        room = 0 if waiting else allowed - len(self._in_flight)
+        if room > 0 and self._backups.next_s <= now_s:
+            for work in list(self._backups.due(now_s, room)):
+                self._send(work, now_s, commands)
+        self._see_to_waking(room, now_s, commands)
         return commands
 
-    def _drop_ended(self) -> None:
-        while self._deadlines and self._deadlines[0][1] not in self._in_flight:
-            self._deadlines.popleft()
+    def _send(self, work: Work, now_s: float, commands: list[Command]) -> None:
+        chunk = work.chunk
+        if chunk.number not in self._open:
+            return  # cancelled
+        if retrying.is_over(work, now_s):
+            self._give_up(work, now_s, commands)
+            return
+        chunk.attempts += 1
+        work.tries += 1
+        if work.begun_s is None:
+            work.begun_s = now_s
+        attempt = Attempt(work, chunk.attempts, now_s, not self._in_flight)
+        work.attempts.append(attempt)
+        self._in_flight[attempt.name] = attempt
+        self._backups.on_sent(attempt, now_s)
+        commands.append(Send(attempt))
 
-    def _end_overdue(self, deadline_s: float, commands: list[Command], now_s: float) -> None:
-        """Count attempts as lost whose time is over."""
-        overdue = self._deadlines
-        while overdue and overdue[0][0] + deadline_s <= now_s:
-            _, name = overdue.popleft()
-            attempt = self._in_flight.pop(name, None)
-            if attempt is not None:
-                commands.append(Abandon(*name))
-                message = f"gave no sign of life within {deadline_s:g} s of being sent"
-                self._take(
-                    attempt, Outcome(*name, fault=Fault(outcome.LOST, message)), now_s, commands
-                )
-        self._drop_ended()
-        if overdue:
-            commands.append(Wake(overdue[0][0] + deadline_s))
+    def _see_to_waking(self, room: int, now_s: float, commands: list[Command]) -> None:
+        at_s = self._delayed.next_s
+        if room > 0:  # else an outcome comes first, or the end of a pause
+            at_s = min(at_s, self._backups.next_s)
+        elif self._waiting or self._backups.next_s < inf:
+            at_s = min(at_s, self._room.more_at_s(now_s))
+        if self._deadline_s is not None and self._in_flight:
+            # Once a wake is due before the oldest's deadline, only what is sent now may need one.
+            sent_s = now_s if self._wake_s < inf else next(iter(self._in_flight.values())).sent_s
+            at_s = min(at_s, sent_s + self._deadline_s)
+        if at_s < self._wake_s:
+            self._wake_s = at_s
+            commands.append(Wake(at_s))
 
-    def _is_stuck(self, attempt: Attempt, fault: Fault, now_s: float) -> bool:
-        """Take note of a throttle; tell whether there has been nothing else for too long."""
-        self._concurrency.on_throttled(len(self._in_flight), fault.wait_s, attempt.sent_s, now_s)
-        if self._in_flight:
-            self._throttled_since_s = None
-        elif self._throttled_since_s is None:
-            self._throttled_since_s = now_s
-        since_s = self._throttled_since_s
-        return since_s is not None and now_s - since_s >= self._patience_s
+    def _overdue(self, now_s: float) -> list[Attempt]:
+        """Return the attempts whose time is over, those that were sent first."""
+        overdue: list[Attempt] = []
+        if self._deadline_s is not None:
+            for attempt in self._in_flight.values():
+                if attempt.sent_s + self._deadline_s > now_s:
+                    break
+                overdue.append(attempt)
+        return overdue
 
-    def _wake_delayed(self, commands: list[Command], now_s: float) -> None:
-        while self._delayed and self._delayed[0][0] <= now_s:
-            self._waiting.appendleft(heapq.heappop(self._delayed)[2])
-        if self._delayed:
-            commands.append(Wake(self._delayed[0][0]))
-
-    def _again(self, work: Work, wait_s: float, now_s: float) -> None:
+    def _again(self, work: Work, wait_s: float, now_s: float, commands: list[Command]) -> None:
+        if retrying.is_over(work, now_s + wait_s):
+            self._give_up(work, now_s, commands)
+            return
         self.retries += 1
         if wait_s > 0:
-            self._delays += 1
-            heapq.heappush(self._delayed, (now_s + wait_s, self._delays, work))
+            self._delayed.add(now_s + wait_s, work)
         else:
             self._waiting.appendleft(work)
 
@@ -263,116 +268,85 @@ class Scheduler:
         self, attempt: Attempt, answer: Outcome, now_s: float, commands: list[Command]
     ) -> None:
         work = attempt.work
-        chunk = work.chunk
-        facts = self._facts(work, attempt.sent_s, now_s)
-        facts.received_s = answer.received_s
-        facts.setup_s = answer.setup_s
-        facts.packing_s = answer.packing_s
-        facts.peak_memory_bytes = answer.peak_memory_bytes
-        facts.output = answer.output or None
-        retry = chunk.options.retry
-        retried: list[int] = []
-        position = 0
-        for entry in answer.entries:
-            if entry.status == outcome.NOT_LOADED:
-                self._end_not_loaded(work, entry, facts)
-                continue
-            run_s = answer.run_s[position : position + entry.count]
-            position += entry.count
-            if retrying.should_retry_entry(retry, work, entry):
-                retried.append(entry.first)
-            else:
-                self._end(chunk, Ending(entry, facts, run_s))
-        for call in retried:
-            wait_s = retrying.backoff_s(retry, work.tries, self._jitter)
-            self._again(Work(chunk, [(call, 1)], work.tries, work.strikes), wait_s, now_s)
-        fault = answer.fault or _lacking(work, answer)
-        if fault is not None:
-            self._judge(work, fault, retried, facts, now_s)
-        if chunk.is_done:
-            self._settle(chunk, commands)
+        facts = self._facts(work, now_s, attempt.sent_s)
+        facts.add(answer)
+        raised = merging.merge(work, answer, facts)
+        fault = answer.fault or merging.lacking(work, answer)
+        if work.attempts:
+            # It has a backup, or is one: what it has left undone is left to the other.
+            if raised or (fault is not None and retrying.counts(fault)):
+                work.strikes += 1
+            if not work.unfinished():
+                self._abandon(work, commands)
+        else:
+            for entry in raised:
+                wait_s = retrying.wait_after_raise_s(work, self._jitter)
+                again = work.rest([(entry.first, 1)], entry, struck=1)
+                self._again(again, wait_s, now_s, commands)
+            if fault is not None:
+                verdict = retrying.judge(self._case(work, fault, raised, answer))
+                for ranges, error in verdict.failed:
+                    merging.fail(work.chunk, ranges, error, facts)
+                for again, wait_s in verdict.again:
+                    self._again(again, wait_s, now_s, commands)
+        if fault is None:
+            self._backups.on_ended(attempt, now_s)
+        self._settle_if_done(work.chunk, now_s, commands)
 
-    def _judge(
-        self,
-        work: Work,
-        fault: Fault,
-        retried: list[int],
-        facts: AttemptFacts,
-        now_s: float,
-    ) -> None:
-        chunk = work.chunk
-        tried = indices_of(work.calls or [(0, chunk.count)])
-        unfinished = [
-            call
-            for call in tried
-            if (chunk.open_calls is None or call in chunk.open_calls) and call not in retried
-        ]
-        verdict = retrying.judge(work, unfinished, fault, self._jitter)
-        for again, wait_s in verdict.again:
-            self._again(again, wait_s, now_s)
-        for ranges, error in verdict.failed:
-            for first, count in ranges:
-                entry = Entry(first, count, outcome.RAISED, ())
-                self._end(chunk, Ending(entry, facts, error=error))
+    def _case(
+        self, work: Work, fault: Fault, raised: Sequence[Entry], answer: Outcome
+    ) -> retrying.Case:
+        taken = {entry.first for entry in raised}
+        unfinished = [call for call in work.unfinished() if call not in taken]
+        larger_mb = self._larger_mb(work.memory_mb) if fault.kind == outcome.MEMORY else None
+        return retrying.Case(work, unfinished, fault, self._jitter, answer.is_first, larger_mb)
 
-    def _end_not_loaded(self, work: Work, entry: Entry, facts: AttemptFacts) -> None:
-        """End all calls of a work: nobody could read their function or arguments."""
-        for first, count in work.calls or [(0, work.chunk.count)]:
-            ended = Entry(first, count, entry.status, entry.parts, entry.error)
-            self._end(work.chunk, Ending(ended, facts))
+    # ---------------------------------------------------------------- endings
 
-    def _end(self, chunk: Chunk, ending: Ending) -> None:
-        """Keep the ending of calls that had none: of several, the first one counts."""
-        if chunk.open_calls is None:
-            if ending.count == chunk.count:
-                chunk.open_calls = set()
-                chunk.endings.append(ending)
-                return
-            chunk.open_calls = set(range(chunk.count))
-        calls = range(ending.first, ending.first + ending.count)
-        if chunk.open_calls.issuperset(calls):
-            chunk.open_calls.difference_update(calls)
-            chunk.endings.append(ending)
+    def _end_attempt(self, attempt: Attempt) -> None:
+        """Count an attempt as under way no more."""
+        del self._in_flight[attempt.name]
+        attempt.work.attempts.remove(attempt)
+        self._backups.on_over(attempt)
 
-    def _facts(self, work: Work, sent_s: float, now_s: float) -> AttemptFacts:
-        epoch_s = self._epoch_s
-        return AttemptFacts(work.tries, work.chunk.submitted_s, sent_s + epoch_s, now_s + epoch_s)
+    def _abandon(self, work: Work, commands: list[Command]) -> None:
+        """Wait no longer for the other attempts at a work: one has ended all its calls."""
+        for other in list(work.attempts):
+            self._end_attempt(other)
+            commands.append(Abandon(*other.name))
 
-    def _settle(self, chunk: Chunk, commands: list[Command]) -> None:
-        if len(chunk.endings) > 1:
-            chunk.endings.sort(key=lambda ending: ending.first)
+    def _give_up(self, work: Work, now_s: float, commands: list[Command]) -> None:
+        """End calls for which it is too late to be tried again as their last try has ended."""
+        facts = self._facts(work, now_s)
+        if isinstance(work.why, Entry):
+            merging.end(work.chunk, Ending(work.why, facts))
+        elif work.why is not None:
+            calls = work.unfinished()
+            error = retrying.error_of(work, calls, work.why, is_over=True)
+            merging.fail(work.chunk, ranges_of(calls), error, facts)
+        self._settle_if_done(work.chunk, now_s, commands)
+
+    def _facts(self, work: Work, now_s: float, sent_s: float | None = None) -> AttemptFacts:
+        at_s = now_s + self._epoch_s
+        sent_at_s = at_s if sent_s is None else sent_s + self._epoch_s
+        return AttemptFacts(work.tries, work.chunk.submitted_s, sent_at_s, at_s)
+
+    def _settle_if_done(self, chunk: Chunk, now_s: float, commands: list[Command]) -> None:
+        if chunk.is_done and chunk.number in self._open:
+            if len(chunk.endings) > 1:
+                chunk.endings.sort(key=lambda ending: ending.first)
+            del self._open[chunk.number]
+            self._backups.on_gone(chunk, now_s)
+            commands.append(Settle(chunk))
+
+    def _drop(self, chunk: Chunk, now_s: float) -> None:
         del self._open[chunk.number]
-        commands.append(Settle(chunk))
+        self._backups.on_gone(chunk, now_s)
+        chunk.release()
 
     def _fail(
         self, chunk: Chunk, error: BaseException, now_s: float, commands: list[Command]
     ) -> None:
-        facts = self._facts(Work(chunk, tries=chunk.attempts), now_s, now_s)
-        for first, count in chunk.still_open():
-            entry = Entry(first, count, outcome.RAISED, ())
-            # A copy for each: what is raised in several places must not share a traceback.
-            self._end(chunk, Ending(entry, facts, error=copy.copy(error)))
-        self._settle(chunk, commands)
-
-
-def _lacking(work: Work, answer: Outcome) -> Fault | None:
-    """Return a fault for an outcome that does not tell of all its calls: none may wait for ever."""
-    told = 0
-    for entry in answer.entries:
-        if entry.status == outcome.NOT_LOADED:
-            return None
-        told += entry.count
-    asked = work.chunk.count if work.calls is None else sum(count for _, count in work.calls)
-    if told >= asked:
-        return None
-    return Fault(outcome.LOST, f"are missing from an outcome that tells of {told} of {asked} calls")
-
-
-def _stuck(patience_s: float, fault: Fault) -> BaseException:
-    from lambdafutures.exceptions import BackendError
-
-    return BackendError(
-        f"the backend has accepted nothing for {patience_s:g} s ({fault.message}): the function's "
-        "reserved concurrency may be 0, or calls that wait for other calls hold it all; see "
-        "`lambdafutures doctor`"
-    )
+        facts = self._facts(Work(chunk, tries=chunk.attempts), now_s)
+        merging.fail(chunk, chunk.still_open(), error, facts)
+        self._settle_if_done(chunk, now_s, commands)

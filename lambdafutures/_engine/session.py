@@ -23,10 +23,13 @@ from lambdafutures._engine.commands import Abandon, Cancelled, Command, Send, Se
 from lambdafutures._engine.dispatcher import Dispatcher
 from lambdafutures._engine.portal import Portal
 from lambdafutures._engine.scheduler import Scheduler
-from lambdafutures._wire.outcome import Outcome
+from lambdafutures._wire import outcome
+from lambdafutures._wire.outcome import Fault, Outcome
 from lambdafutures.exceptions import BackendError
 
 _log = logging.getLogger("lambdafutures")
+
+_ABANDONED = Fault(outcome.LOST, "is not waited for any more")
 
 
 @dataclass(slots=True)
@@ -76,7 +79,13 @@ class Session:
         self._observers = observers
         # Times given to users are seconds since the epoch; decisions use the monotonic clock.
         self._epoch_s = time.time() - time.monotonic()
-        self._scheduler = Scheduler(invoker.slots, random.random, self._epoch_s, invoker.deadline_s)
+        self._scheduler = Scheduler(
+            invoker.slots,
+            random.random,
+            self._epoch_s,
+            invoker.deadline_s,
+            larger_mb=invoker.larger_mb,
+        )
         self._dispatcher = Dispatcher(invoker)
         self._callbacks = CallbackThreads(f"lambdafutures-{name}")
         self._watchers = CallbackThreads(f"lambdafutures-{name}-observers", elastic=False)
@@ -150,6 +159,11 @@ class Session:
         """How often calls were tried again."""
         return self._scheduler.retries
 
+    @property
+    def backups(self) -> int:
+        """Attempts that were sent beside one that was slow."""
+        return self._scheduler.backups
+
     # ---------------------------------------------------------------- the portal's thread
 
     async def _main(self) -> None:
@@ -220,22 +234,11 @@ class Session:
         now_s = time.monotonic()
         counters = self.counters
         sent_s = self._sent_at.pop((answer.chunk, answer.attempt), None)
-        if sent_s is not None:
+        if sent_s is not None:  # else it was abandoned, and its end has been told
             counters.away_s += now_s - sent_s
             counters.setup_s += answer.setup_s
             counters.run_s += answer.ran_s
-        if self._observers:
-            self._tell(
-                events.AttemptEnded(
-                    answer.chunk,
-                    answer.attempt,
-                    now_s + self._epoch_s,
-                    answer.setup_s,
-                    answer.ran_s,
-                    answer.peak_memory_bytes,
-                    answer.fault.message if answer.fault else None,
-                )
-            )
+            self._tell_ended(answer, now_s)
         self._scheduler.max_in_flight = self._invoker.slots
         self._carry_out(self._scheduler.on_outcome(answer, now_s))
 
@@ -269,8 +272,7 @@ class Session:
             elif type(command) is Wake:
                 self._wake_at(command.at_s)
             elif type(command) is Abandon:
-                self._sent_at.pop((command.chunk, command.attempt), None)
-                self._invoker.abandon(command.chunk, command.attempt)
+                self._abandon(command)
         if self._finishing and self._opened and self._scheduler.is_idle and not self._inbox:
             self._finished.set()
 
@@ -291,6 +293,26 @@ class Session:
             self._tell(events.AttemptSent(chunk.number, attempt.number, now_s + self._epoch_s))
         self._dispatcher.dispatch(attempt)
         return []
+
+    def _abandon(self, command: Abandon) -> None:
+        chunk, attempt = command
+        self._sent_at.pop((chunk, attempt), None)
+        self._tell_ended(Outcome(chunk, attempt, fault=_ABANDONED), time.monotonic())
+        self._invoker.abandon(chunk, attempt)
+
+    def _tell_ended(self, answer: Outcome, now_s: float) -> None:
+        if self._observers:
+            self._tell(
+                events.AttemptEnded(
+                    answer.chunk,
+                    answer.attempt,
+                    now_s + self._epoch_s,
+                    answer.setup_s,
+                    answer.ran_s,
+                    answer.peak_memory_bytes,
+                    answer.fault.message if answer.fault else None,
+                )
+            )
 
     def _settle(self, chunk: Chunk) -> None:
         endings = chunk.endings

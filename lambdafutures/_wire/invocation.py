@@ -135,6 +135,11 @@ class Invocation:
         self.store_after_s = store_after_s
         self.memory_mb = memory_mb
 
+    @property
+    def is_event(self) -> bool:
+        """Whether nobody waits for its answer."""
+        return self.reply == POLL and self.proof_key is None
+
     def encode(self) -> bytes:
         """Return the JSON of the Invoke."""
         payload = self.payload

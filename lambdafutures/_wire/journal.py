@@ -168,5 +168,6 @@ def salvage(kept: Iterable[Outcome], chunk: int, attempt: int, fault: Fault) -> 
             salvaged.output.update(piece.output)
             salvaged.received_s = piece.received_s
             salvaged.setup_s = piece.setup_s
+            salvaged.is_first = piece.is_first
     salvaged.entries = entries
     return salvaged

@@ -2,8 +2,8 @@
 
 Layout of the head (little-endian)::
 
-    chunk u32 | attempt u16 | version u16 | entries u32 | received f64 | set-up f64 | packing f64
-    peak memory u64
+    chunk u32 | attempt u16 | version u16 | entries u32 | first of its runner u8
+    received f64 | set-up f64 | packing f64 | peak memory u64
     per entry: first call u32 | calls u32 | status u32 | number of parts u32
     per call: run time f32
     details: JSON (errors, captured output, the fault), absent when there is nothing to tell
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lambdafutures._wire.codec import Buffer
 
-OUTCOME_VERSION = 1
+OUTCOME_VERSION = 2
 
 # Status of an entry.
 OK = 0  # parts: the pickled list of values
@@ -45,8 +45,9 @@ CUT = "cut"  # the worker's own time was up; the call that ran had not had a who
 REFUSED = "refused"  # a blob was not what its reference names; nothing was unpickled
 INITIALIZER = "initializer"  # the initializer raised: no call can run
 THROTTLED = "throttled"  # the backend had no room; nothing ran
+NOT_RUN = "not-run"  # the backend was not reached, or had an error of its own; nothing ran
 
-_HEAD = struct.Struct("<IHHIdddQ")
+_HEAD = struct.Struct("<IHHI?dddQ")
 _ENTRY = struct.Struct("<IIII")
 
 
@@ -116,6 +117,12 @@ class Outcome:
         peak_memory_bytes: The worker's peak resident memory so far.
         output: Captured output by call index: `stdout`, `stderr` and `logs`.
         fault: What ended the attempt early, or None.
+        is_first: No other attempt was served before by the runner, whose start it may have had to
+            wait for, and whose memory it had to itself.
+
+    Attributes:
+        waited_s: How long it waited for a worker at least, in seconds; None if nobody knows. Not
+            sent: the client finds it out.
     """
 
     __slots__ = (
@@ -124,12 +131,14 @@ class Outcome:
         "chunk",
         "entries",
         "fault",
+        "is_first",
         "output",
         "packing_s",
         "peak_memory_bytes",
         "received_s",
         "run_s",
         "setup_s",
+        "waited_s",
     )
 
     def __init__(
@@ -145,6 +154,7 @@ class Outcome:
         peak_memory_bytes: int = 0,
         output: dict[int, dict[str, Any]] | None = None,
         fault: Fault | None = None,
+        is_first: bool = False,
     ) -> None:
         self.chunk = chunk
         self.attempt = attempt
@@ -156,6 +166,8 @@ class Outcome:
         self.peak_memory_bytes = peak_memory_bytes
         self.output = output or {}
         self.fault = fault
+        self.is_first = is_first
+        self.waited_s: float | None = None
         self._ran_s: float | None = None
 
     @property
@@ -173,6 +185,7 @@ class Outcome:
                 self.attempt,
                 OUTCOME_VERSION,
                 len(self.entries),
+                self.is_first,
                 self.received_s,
                 self.setup_s,
                 self.packing_s,
@@ -219,8 +232,8 @@ class Outcome:
 
     @classmethod
     def _decode(cls, head: bytes, parts: Sequence[Buffer]) -> Outcome:
-        chunk, attempt, version, count, received_s, setup_s, packing_s, peak = _HEAD.unpack_from(
-            head
+        (chunk, attempt, version, count, is_first, received_s, setup_s, packing_s, peak) = (
+            _HEAD.unpack_from(head)
         )
         if version != OUTCOME_VERSION:
             raise WireError(
@@ -253,6 +266,7 @@ class Outcome:
             packing_s=packing_s,
             run_s=run_s,
             peak_memory_bytes=peak,
+            is_first=is_first,
         )
         if offset < len(head):
             outcome._read_details(json.loads(head[offset:]))

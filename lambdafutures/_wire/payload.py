@@ -139,6 +139,8 @@ class Payload:
         limit_s: Time limit of each call, in seconds.
         memory_mb: Memory of the worker that is to run it, in MiB, where there are several sizes;
             None for the usual one. It chooses the worker, so it is not sent.
+        received_s: When a supervisor received it, in seconds since the epoch; None where the
+            runner has no supervisor but the client.
     """
 
     __slots__ = (
@@ -151,6 +153,7 @@ class Payload:
         "has_kwargs",
         "limit_s",
         "memory_mb",
+        "received_s",
     )
 
     def __init__(
@@ -164,6 +167,7 @@ class Payload:
         function_parts: Sequence[Buffer] = (),
         limit_s: float | None = None,
         memory_mb: int | None = None,
+        received_s: float | None = None,
     ) -> None:
         self.chunk = chunk
         self.attempt = attempt
@@ -174,6 +178,7 @@ class Payload:
         self.function_parts = function_parts
         self.limit_s = limit_s
         self.memory_mb = memory_mb
+        self.received_s = received_s
 
     @property
     def nbytes(self) -> int:
@@ -189,12 +194,13 @@ class Payload:
             with_function: The parts begin with the function blob.
         """
         calls = "null" if self.calls is None else json.dumps(self.calls)
+        received = "" if self.received_s is None else f',"received_s":{self.received_s}'
         return (
             f'{{"lambdafutures":{FORMAT_VERSION},"chunk":{self.chunk},"attempt":{self.attempt},'
             f'"function":"{self.function}",'
             f'"function_parts":{len(self.function_parts) if with_function else 0},'
             f'"has_kwargs":{"true" if self.has_kwargs else "false"},"calls":{calls},'
-            f'"limit_s":{"null" if self.limit_s is None else self.limit_s}}}'
+            f'"limit_s":{"null" if self.limit_s is None else self.limit_s}{received}}}'
         ).encode()
 
     @classmethod
@@ -220,4 +226,5 @@ class Payload:
             has_kwargs=fields["has_kwargs"],
             function_parts=parts[:split],
             limit_s=fields["limit_s"],
+            received_s=fields.get("received_s"),
         )

@@ -50,6 +50,7 @@ class Execution:
         self._serializer = serializer
         self._functions = FunctionCache()
         self._peak = PeakMemory()
+        self._is_first = True
 
     def run(self, payload: Payload) -> Outcome:
         """Run an attempt and return its outcome; no exception of the user's code escapes.
@@ -57,10 +58,15 @@ class Execution:
         Args:
             payload: What to run.
         """
-        received_s = time.time()
-        begun = time.perf_counter()
+        now_s = time.time()
+        received_s = now_s if payload.received_s is None else payload.received_s
+        # What its supervisor did for it (fetch its arguments, say) is set-up, too.
+        begun = time.perf_counter() - max(0.0, now_s - received_s)
         self._journal.begin(payload.chunk, payload.attempt)
-        answer = Outcome(payload.chunk, payload.attempt, received_s=received_s)
+        answer = Outcome(
+            payload.chunk, payload.attempt, received_s=received_s, is_first=self._is_first
+        )
+        self._is_first = False
         try:
             function = self._functions.load(payload.function, payload.function_parts)
         except BlobMissing as missing:
@@ -204,6 +210,7 @@ class _Chunk:
             setup_s=answer.setup_s,
             run_s=array("f", answer.run_s[self._kept_calls :]),
             output=self._fresh_output,
+            is_first=answer.is_first,
         )
         self._fresh_output = {}
         self._kept_entries = len(self._entries)

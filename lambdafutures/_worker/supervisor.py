@@ -57,12 +57,13 @@ class Supervisor:
             fields: The invocation's JSON, parsed.
             context: Lambda's context object.
         """
-        began_s = time.monotonic()
+        began_s, received_s = time.monotonic(), time.time()
         ends_s = began_s + context.get_remaining_time_in_millis() / 1000 - MARGIN_S
         try:
             asked = Invocation.decode(invocation.check_fields(fields))
         except WireError as error:
             return invocation.answer(refused=str(error))
+        asked.payload.received_s = received_s
         here = f"{sys.version_info.major}.{sys.version_info.minor}"
         if asked.session.python != here:
             return invocation.answer(refused=refusals.other_python(asked.session.python, here))
@@ -70,7 +71,7 @@ class Supervisor:
             if asked.proof_key is not None:
                 proof_ends_s = min(ends_s, time.monotonic() + PROOF_S)
                 self._store(asked.bucket).put(asked.proof_key, b"", deadline_s=proof_ends_s)
-            elif asked.reply == invocation.POLL and time.time() > asked.deadline_s:
+            elif asked.reply == invocation.POLL and received_s > asked.deadline_s:
                 # Nobody waits any more; another attempt may be under way. (A client that waits
                 # for the answer itself still does, whatever its clock says.)
                 return invocation.answer(dropped="it arrived after its deadline")
@@ -263,6 +264,8 @@ class Supervisor:
     def _salvaged(self, asked: Invocation, runner: RunnerProcess, fault: Fault) -> bytes:
         payload = asked.payload
         salvaged = runner.journal.salvage(payload.chunk, payload.attempt, fault)
+        salvaged.received_s = payload.received_s or 0.0
+        salvaged.is_first = not runner.is_warm
         packed = frames.pack(frames.OUTCOME, *salvaged.encode())
         self._drop_runner()
         return packed

@@ -25,6 +25,7 @@ class Statistics:
         attempts: Attempts sent.
         attempts_in_flight: Attempts under way.
         retries: How often calls were tried again.
+        backups: Attempts that were sent beside one that was slow.
         workers_started: Workers started.
         workers_alive: Workers alive now.
         run_s: Seconds that calls ran, added up.
@@ -41,6 +42,7 @@ class Statistics:
     attempts: int = 0
     attempts_in_flight: int = 0
     retries: int = 0
+    backups: int = 0
     workers_started: int = 0
     workers_alive: int = 0
     run_s: float = 0.0
@@ -76,6 +78,7 @@ class Statistics:
             attempts=counters.attempts,
             attempts_in_flight=session.attempts_in_flight,
             retries=session.retries,
+            backups=session.backups,
             workers_started=invoker.workers_started,
             workers_alive=invoker.workers_alive,
             run_s=counters.run_s,

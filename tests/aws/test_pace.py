@@ -63,11 +63,14 @@ def test_what_is_finished_is_not_listed_again():
 
 def test_the_pace_follows_how_long_calls_take():
     pace = Pacing()
-    assert pace.delay_s(0.0) == FLOOR_S
-    assert pace.delay_s(100.0) == 5.0
-    assert pace.delay_s(1e6) == CEILING_S
+    assert pace.ask_delay_s(0.0) == FLOOR_S
+    assert pace.ask_delay_s(100.0) == 5.0
+    assert pace.ask_delay_s(1e6) == CEILING_S
     for _ in range(50):
         pace.on_outcome(2.0)
-    assert abs(pace.delay_s(100.0) - 0.1) < 0.001
-    assert pace.delay_s(0.0) == FLOOR_S
-    assert pace.delay_s(0.0, is_listing=True) == 0.1
+    assert abs(pace.ask_delay_s(1.5) - 0.1) < 0.001
+    assert pace.ask_delay_s(0.0) == FLOOR_S
+    assert pace.list_delay_s(0.0) == 0.1
+    # One that takes longer than usual is asked for more and more slowly; a listing is for all.
+    assert pace.ask_delay_s(100.0) == 5.0
+    assert abs(pace.list_delay_s(100.0) - 0.1) < 0.001

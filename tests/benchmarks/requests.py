@@ -64,6 +64,7 @@ def stand_in(aws: Callable[[], StrictAws], seconds: float) -> Callable[[bytes], 
     """
 
     async def respond(body: bytes) -> bytes:
+        received_s = time.time()
         asked = Invocation.decode(json.loads(body))
         await asyncio.sleep(seconds)
         payload = asked.payload
@@ -72,6 +73,7 @@ def stand_in(aws: Callable[[], StrictAws], seconds: float) -> Callable[[bytes], 
             payload.chunk,
             payload.attempt,
             [Entry(0, count, outcome.OK, codec.dumps([None] * count).parts)],
+            received_s=received_s,
             run_s=array("f", [seconds] * count),
         )
         frame = frames.pack(frames.OUTCOME, *done.encode())
