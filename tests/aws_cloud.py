@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lambdafutures import LambdaPoolExecutor
+from lambdafutures._backends import sign_of_life
 from lambdafutures.deploy import bundle
 from lambdafutures.deployment import Deployment, remember
 from tests import calls
@@ -20,6 +21,7 @@ FUNCTION = "lf"
 MEMORY_MB = 1769
 # "auto" is one of these two at each invocation; where it chooses is tested by itself.
 MODES = ("response", "poll")
+WORKER_ACTIONS = ("GetObject", "PutObject", "DeleteObject")
 
 
 def make_layer(folder: Path) -> Path:
@@ -48,7 +50,7 @@ class Aws:
         self._layer = layer
         self.role = fake.identity(
             "worker",
-            [f"s3:{action} arn:aws:s3:::{BUCKET}/*" for action in ("GetObject", "PutObject")]
+            [f"s3:{action} arn:aws:s3:::{BUCKET}/*" for action in WORKER_ACTIONS]
             + [f"s3:ListBucket arn:aws:s3:::{BUCKET}"],
             is_role=True,
         )
@@ -72,6 +74,8 @@ class Aws:
             has_session=True,
         )
         self.use(self.client)
+        # Executors end sooner, and more often workers ask whether they have.
+        monkeypatch.setattr(sign_of_life, "LATE_S", 0.2)
         monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         if FUNCTION not in self.names or self.fake.function(FUNCTION) is not self._usual:

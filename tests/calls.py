@@ -116,6 +116,22 @@ def runs(folder, x):
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
+def count_run(path, x, seconds=0.0, ballast=b""):
+    """Note a run in a file that all calls share: a short write at its end is never torn."""
+    with open(path, "ab", buffering=0) as trace:
+        trace.write(b"%d\n" % x)
+    time.sleep(seconds)
+    return x
+
+
+def count_run_and_fail(path, x, seconds):
+    raise ValueError(f"bad {count_run(path, x, seconds)}")
+
+
+def count_run_and_make(path, x, nbytes):
+    return count_run(path, x).to_bytes(4, "big") * (nbytes // 4)
+
+
 def die_the_first_time(folder, x, victim):
     note_run(folder, x)
     if x == victim and runs(folder, x) == 1:

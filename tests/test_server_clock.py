@@ -37,6 +37,7 @@ def test_no_answer_was_made_later_than_it_says(skew_s, asked):
     learn(clock, skew_s, asked)
     now_s = EPOCH_S + 4000.0
     assert clock.latest_s(now_s) >= now_s + skew_s - 1e-3
+    assert clock.earliest_s(now_s) <= now_s + skew_s + 1e-3
 
 
 def test_many_quick_answers_tell_it_to_a_tenth_of_a_second():
@@ -47,6 +48,7 @@ def test_many_quick_answers_tell_it_to_a_tenth_of_a_second():
 
 def test_before_any_answer_it_may_be_as_late_as_aws_accepts_a_signature():
     assert ServerClock().latest_s(100.0) == 100.0 + SKEW_MAX_S
+    assert ServerClock().earliest_s(100.0) == 100.0 - SKEW_MAX_S
 
 
 def test_a_clock_that_was_set_is_learned_anew():

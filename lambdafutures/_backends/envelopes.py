@@ -79,6 +79,10 @@ class Envelopes:
             written.proof_key = keys.proof_key(prefix, session)
         return written
 
+    def earliest_s(self) -> float:
+        """Return the earliest that it can be on AWS's clock, in seconds since the epoch."""
+        return self._server_clock.earliest_s(self._time())
+
     def on_unproven(self, sent: Invocation) -> None:
         """Take note that an invocation has not shown whether the function can store.
 

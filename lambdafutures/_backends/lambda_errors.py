@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -57,8 +58,6 @@ _CREDENTIALS = frozenset(
     }
 )
 _SERVER_ERROR = 500
-# No connection was made, so nothing was sent.
-_UNSENT = (ConnectTimeoutError, EndpointConnectionError)
 # The function's code cannot be run at all (runtime client for Python, `bootstrap.py`).
 _NOT_OURS = frozenset(
     {
@@ -88,9 +87,17 @@ def fault_or_break(error: Exception, function: str, region: str) -> Fault | Back
     if isinstance(error, BotoCoreError) and s3_errors.is_set_up(error):
         return s3_errors.explain_set_up(error)
     text = str(error) or type(error).__name__
-    if isinstance(error, _UNSENT):
+    if _is_unsent(error):
         return Fault(outcome.NOT_RUN, f"could not be sent: {text}")
     return Fault(outcome.LOST, f"was sent, but its answer was not received: {text}")
+
+
+def _is_unsent(error: Exception) -> bool:
+    """Tell whether no connection was made, so that nothing can have run."""
+    if isinstance(error, EndpointConnectionError):
+        # aiobotocore says this of connections that were reset after they were made, too.
+        return isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError)
+    return isinstance(error, ConnectTimeoutError)
 
 
 def _of_answer(error: ClientError, function: str, region: str) -> Fault | BackendError:

@@ -16,6 +16,7 @@ from lambdafutures._backends.collector import Collector
 from lambdafutures._backends.envelopes import Envelopes
 from lambdafutures._backends.lambda_client import LambdaClient, max_in_response
 from lambdafutures._backends.s3_store import S3Store
+from lambdafutures._backends.sign_of_life import SignOfLife
 from lambdafutures._backends.sizes import Sizes
 from lambdafutures._backends.spill import Spill
 from lambdafutures._wire import invocation, keys, outcome, seal
@@ -121,6 +122,7 @@ class LambdaInvoker:
             self._limit_mb,
         )
         self._spill = Spill(self._store, prefix, session)
+        self._sign = SignOfLife(self._store, prefix, session, self._envelopes.earliest_s)
         self._collector = Collector(self._store, prefix, session, self, time.monotonic)
 
     def send(self, payload: Payload) -> None:
@@ -180,6 +182,8 @@ class LambdaInvoker:
         asked = self._envelopes.write(payload, self._reply())
         self._has_stored |= asked.reply == invocation.POLL
         try:
+            if asked.reply == invocation.POLL and asked.proof_key is None:
+                asked.late_s = await self._sign.show()
             await self._spill.make_fit(asked)
             answer = await self._invoke(function, asked)
         except WireError as error:
@@ -235,9 +239,9 @@ class LambdaInvoker:
         if "refused" in answer:
             self.on_broken(BackendError(answer["refused"]))
         elif "outcome" in answer:
+            self._has_stored |= "stored" in answer
             self.on_found(chunk, attempt, invocation.from_text(answer["outcome"]))
         elif "stored" in answer:
-            self._has_stored = True
             await self._find(chunk, attempt, Fault(outcome.LOST, "lost its stored outcome"))
         else:
             text = answer.get("lost") or answer.get("dropped") or "gave no answer"
@@ -247,6 +251,7 @@ class LambdaInvoker:
 
     async def _find(self, chunk: int, attempt: int, fault: Fault) -> None:
         """Take an outcome that was stored, or else report a fault."""
+        self._has_stored = True  # or it yet will be
         try:
             sealed = await self._store.get(self._envelopes.out_key(chunk, attempt))
         except BlobMissing:
@@ -254,7 +259,6 @@ class LambdaInvoker:
         except BackendError as error:
             self.on_broken(error)
         else:
-            self._has_stored = True
             self.on_found(chunk, attempt, sealed)
 
     def _report(self, chunk: int, attempt: int, fault: Fault) -> None:
@@ -287,7 +291,8 @@ class LambdaInvoker:
     # ---------------------------------------------------------------- the rest
 
     async def _delete_objects(self) -> None:
-        """Delete what this session stored; the bucket's lifecycle rule catches what comes late."""
+        """Delete what this session has stored; workers that are late delete their own."""
+        await self._sign.hide()
         prefix = keys.session_prefix(self._deployment.prefix, self._session.session)
         async for page in self._store.list(prefix):
             await self._store.delete([stored.key for stored in page])

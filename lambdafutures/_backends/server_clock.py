@@ -46,6 +46,14 @@ class ServerClock:
             self._least_s, self._most_s = least_s, most_s
         return min(date_s + RESOLUTION_S, self.latest_s(received_s))
 
+    def earliest_s(self, at_s: float) -> float:
+        """Return the earliest that it can be on AWS's clock.
+
+        Args:
+            at_s: The time by our clock, in seconds since the epoch.
+        """
+        return at_s + max(self._least_s, -SKEW_MAX_S)
+
     def latest_s(self, at_s: float) -> float:
         """Return the latest that it can be on AWS's clock.
 

@@ -83,12 +83,15 @@ class Invocation:
         proof_key: Key to write before anything runs, to learn whether outcomes can be stored.
         store_after_s: An outcome that took longer than this is stored as well as answered.
         memory_mb: Memory that a call may use, in MiB; by default what the function has.
+        late_s: From when on, in seconds since the epoch, the worker asks whether the session is
+            alive before it runs or leaves anything; None if it never asks.
     """
 
     __slots__ = (
         "bucket",
         "deadline_s",
         "key",
+        "late_s",
         "memory_mb",
         "out_key",
         "payload",
@@ -119,6 +122,7 @@ class Invocation:
         proof_key: str | None = None,
         store_after_s: float = STORE_AFTER_S,
         memory_mb: int | None = None,
+        late_s: float | None = None,
     ) -> None:
         self.session = session
         self.payload = payload
@@ -134,6 +138,7 @@ class Invocation:
         self.proof_key = proof_key
         self.store_after_s = store_after_s
         self.memory_mb = memory_mb
+        self.late_s = late_s
 
     @property
     def is_event(self) -> bool:
@@ -200,6 +205,7 @@ _PLAIN = (
     "proof_key",
     "store_after_s",
     "memory_mb",
+    "late_s",
 )
 _STORED = ("stored_arguments", "stored_initializer")
 
@@ -259,9 +265,9 @@ def answer(**fields: object) -> dict[str, object]:
     """Return the JSON object of an answer.
 
     Args:
-        **fields: `outcome` (base64 of a sealed outcome), or `stored` (its key), or `refused` (why
-            no invocation of this session can succeed, as a sentence), or `lost` (why there is no
-            outcome although the calls ran), or `dropped` (why nothing was run).
+        **fields: `outcome` (base64 of a sealed outcome), `stored` (its key) or both, or `refused`
+            (why no invocation of this session can succeed, as a sentence), or `lost` (why there is
+            no outcome although the calls ran), or `dropped` (why nothing was run).
     """
     return {"lambdafutures": FORMAT_VERSION, **fields}
 

@@ -3,6 +3,7 @@
 ::
 
     {prefix}/blobs/{sha256}
+    {prefix}/sessions/{session}/alive
     {prefix}/sessions/{session}/initializer
     {prefix}/sessions/{session}/proof
     {prefix}/sessions/{session}/in/{chunk}
@@ -37,6 +38,11 @@ def session_prefix(prefix: str, session: str) -> str:
     if not _SESSION.fullmatch(session):
         raise ValueError(f"not a session id: {session!r}")
     return f"{prefix}/sessions/{session}/"
+
+
+def alive_key(prefix: str, session: str) -> str:
+    """Return the key of the sign that a session is alive: its other objects go after it."""
+    return f"{session_prefix(prefix, session)}alive"
 
 
 def in_key(prefix: str, session: str, chunk: int) -> str:

@@ -23,6 +23,7 @@ PATIENCE_S = 120.0
 _ABSENT = {"If-None-Match": "*"}
 _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 
+_NOT_FOUND = 404
 _PRECONDITION_FAILED = 412
 
 
@@ -125,6 +126,33 @@ class S3Client:
             "PutObject", "PUT", key, deadline_s, headers=headers, body=body, expected=expected
         )
         return reply.status != _PRECONDITION_FAILED or reply.is_repeat
+
+    def exists(self, key: str, *, deadline_s: float | None = None) -> bool:
+        """Return whether there is an object of that key.
+
+        Args:
+            key: The object's key.
+            deadline_s: When to give up, by the client's clock.
+
+        Raises:
+            S3Failed: If S3 refuses, or does not answer in time. To a role without s3:ListBucket it
+                does not say whether a key exists.
+        """
+        deadline_s = self._deadline_s(deadline_s)
+        reply = self._http.request("HeadObject", "HEAD", key, deadline_s, expected=(_NOT_FOUND,))
+        return reply.status != _NOT_FOUND
+
+    def delete(self, key: str, *, deadline_s: float | None = None) -> None:
+        """Delete an object; a key that does not exist is no error.
+
+        Args:
+            key: The object's key.
+            deadline_s: When to give up, by the client's clock.
+
+        Raises:
+            S3Failed: If S3 refuses, or does not answer in time.
+        """
+        self._http.request("DeleteObject", "DELETE", key, self._deadline_s(deadline_s))
 
     def _deadline_s(self, deadline_s: float | None) -> float:
         return self._http.clock() + PATIENCE_S if deadline_s is None else deadline_s

@@ -15,7 +15,7 @@ from lambdafutures._wire.codec import Pickled
 from lambdafutures._wire.invocation import Invocation, StoredParts
 from lambdafutures._wire.journal import IDLE
 from lambdafutures._wire.outcome import NOT_LOADED, Fault, Outcome
-from lambdafutures._worker import refusals
+from lambdafutures._worker import late, refusals
 from lambdafutures._worker.runner_process import RunnerProcess
 from lambdafutures._worker.s3 import S3Client
 from lambdafutures._worker.s3_http import S3Failed
@@ -75,6 +75,10 @@ class Supervisor:
                 # Nobody waits any more; another attempt may be under way. (A client that waits
                 # for the answer itself still does, whatever its clock says.)
                 return invocation.answer(dropped="it arrived after its deadline")
+            elif late.is_late(asked) and late.is_for_nobody(
+                asked, self._store(asked.bucket), ends_s
+            ):
+                return invocation.answer(dropped="its session has ended")
             frame = self._outcome(asked, context, ends_s)
             return self._answer(asked, frame, time.monotonic() - began_s, ends_s)
         except S3Failed as failed:
@@ -92,18 +96,19 @@ class Supervisor:
         sealed = seal.seal(asked.key, asked.session.session, payload.chunk, payload.attempt, frame)
         fits = invocation.fits(len(sealed), invocation.MAX_RESPONSE_BYTES)
         is_response = asked.reply == invocation.RESPONSE and fits
+        answer = {"outcome": invocation.to_text(sealed)} if is_response else {}
         if not is_response or took_s >= asked.store_after_s:
             try:
                 # Until the very end: the work is done, and nothing else is waiting.
                 deadline_s = ends_s + MARGIN_S - ANSWER_S
                 store = self._store(asked.bucket)
                 store.put(asked.out_key, sealed, only_if_absent=True, deadline_s=deadline_s)
+                answer["stored"] = asked.out_key
+                late.take_back(asked, store, deadline_s)
             except S3Failed:
                 if not is_response:  # else it goes home all the same
                     raise
-        if is_response:
-            return invocation.answer(outcome=invocation.to_text(sealed))
-        return invocation.answer(stored=asked.out_key)
+        return invocation.answer(**answer)
 
     def _store(self, bucket: str) -> S3Client:
         if bucket not in self._stores:

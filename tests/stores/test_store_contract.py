@@ -257,5 +257,20 @@ def test_a_deleted_key_can_be_taken_again(store: Store, run: Run[Any], prefix: s
     assert run(store.put(f"{prefix}key", b"2", only_if_absent=True)) is True
 
 
+@pytest.mark.parametrize("name", WORKERS)
+def test_a_worker_sees_whether_a_key_is_there_and_deletes_it(
+    name: str, make_store: Callable[..., Any], run: Run[Any], prefix: str
+) -> None:
+    objects = make_store(name)
+    client = objects.client
+    for body in (b"", b"12345"):
+        assert client.exists(f"{prefix}a key") is False
+        run(objects.put(f"{prefix}a key", body))
+        assert client.exists(f"{prefix}a key") is True
+        client.delete(f"{prefix}a key")
+    assert client.exists(f"{prefix}a key") is False
+    client.delete(f"{prefix}a key")
+
+
 def test_a_store_that_was_never_used_closes(store: Store, run: Run[Any]) -> None:
     run(store.close())
