@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lambdafutures.futures import (
         wait as wait,
     )
+    from lambdafutures.jobs import JobHandle as JobHandle
     from lambdafutures.observability.stats import Statistics as Statistics
     from lambdafutures.options import BackupPolicy as BackupPolicy
     from lambdafutures.options import Limits as Limits
@@ -55,6 +56,7 @@ _HOMES = {
     "BackupPolicy": "options",
     "BrokenExecutor": "futures",
     "CancelledError": "futures",
+    "JobHandle": "jobs",
     "LambdaFuture": "futures",
     "LambdaPoolExecutor": "executor",
     "Limits": "options",

@@ -8,6 +8,9 @@ from typing import Literal
 from lambdafutures._wire import codec
 from lambdafutures.exceptions import MissingExtra
 
+COMPLETIONS = ("auto", "response", "poll")
+DURABLE_BACKENDS = ("local", "aws")
+
 
 def check_executor(
     max_workers: int | None,
@@ -37,6 +40,19 @@ def check_executor(
             raise TypeError("max_tasks_per_child must be an integer")
         if max_tasks_per_child <= 0:
             raise ValueError("max_tasks_per_child must be >= 1")
+    check_serializer(serializer)
+
+
+def check_serializer(serializer: str) -> None:
+    """Refuse a serializer that there is not.
+
+    Args:
+        serializer: Its name.
+
+    Raises:
+        ValueError: If nothing is called that.
+        MissingExtra: If it is not installed.
+    """
     if serializer not in codec.SERIALIZERS:
         raise ValueError(f"serializer must be one of {codec.SERIALIZERS}, not {serializer!r}")
     if serializer == "dill":
@@ -46,6 +62,41 @@ def check_executor(
             raise MissingExtra(
                 "serializer='dill' needs dill: run `pip install 'lambdafutures[dill]'`"
             ) from error
+
+
+def check_completion(completion: str) -> None:
+    """Refuse a way for outcomes to come home that there is not.
+
+    Args:
+        completion: Its name.
+
+    Raises:
+        ValueError: If nothing is called that.
+    """
+    if completion not in COMPLETIONS:
+        raise ValueError(f"completion must be one of {COMPLETIONS}, not {completion!r}")
+
+
+def check_durable(backend: str, completion: str) -> None:
+    """Refuse what a durable executor cannot be made with.
+
+    Args:
+        backend: Name of the backend.
+        completion: How outcomes come home.
+
+    Raises:
+        ValueError: If outcomes would not outlive the client.
+    """
+    if backend not in DURABLE_BACKENDS:
+        raise ValueError(
+            f"durable=True needs backend='local' or 'aws': what the {backend!r} backend runs, and "
+            "its results, are in this process alone and end with it"
+        )
+    if completion == "response":
+        raise ValueError(
+            "durable=True needs completion='poll' (or 'auto', which is that here): an outcome that "
+            "comes back in the response is lost with its client"
+        )
 
 
 def check_map(chunksize: int | Literal["auto"], buffersize: int | None) -> None:

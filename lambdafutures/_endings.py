@@ -107,6 +107,12 @@ class Ending:
         """Unpack for the next `unpack`, which may be on a thread that must not be held up."""
         self._unpacked = self.unpack()
 
+    def unpack_once(self) -> tuple[list[Any], BaseException | None]:
+        """Return the values, or the exception, the same to all who ask."""
+        if self._unpacked is None:
+            self._unpacked = self.unpack()
+        return self._unpacked
+
     def unpack(self) -> tuple[list[Any], BaseException | None]:
         """Return the values, or the exception; user code may run here."""
         if self._unpacked is not None:

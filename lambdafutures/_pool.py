@@ -29,6 +29,7 @@ from lambdafutures.events import Observer
 from lambdafutures.futures import LambdaFuture
 
 if TYPE_CHECKING:
+    from lambdafutures._engine.durable.job import DurableJob
     from lambdafutures._engine.session import Session
 
 # How deep executors may nest: Lambda stops a chain at about 16 invocations of one function.
@@ -45,6 +46,7 @@ class Pool:
         initializer: Called once in each worker, or None.
         initargs: Its arguments.
         observers: Who is told what happens.
+        job: What makes it durable, or None.
     """
 
     def __init__(
@@ -54,10 +56,13 @@ class Pool:
         initializer: Callable[..., object] | None,
         initargs: tuple[Any, ...],
         observers: Sequence[Observer],
+        job: DurableJob | None = None,
     ) -> None:
-        self.name = os.urandom(6).hex()
+        self.name = os.urandom(6).hex() if job is None else job.handle.session
+        self.job = job
         self.invoker = connection.invoker
         self.max_workers = connection.max_workers
+        self.sizes_mb = connection.sizes_mb
         self.session: Session | None = None
         self.is_shut_down = False
         self._connection = connection
@@ -66,7 +71,7 @@ class Pool:
         self._initargs = initargs
         self._observers = observers
         self._packer = Packer(serializer)
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(job.next_chunk if job is not None else 0)
         self._depth = _next_depth()
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -78,10 +83,7 @@ class Pool:
             RuntimeError: If the pool was shut down, or was made before a fork.
             BrokenProcessPool: If nothing can run any more.
         """
-        if self._pid != os.getpid():
-            raise RuntimeError(
-                "this executor was made in another process, before a fork: make one here"
-            )
+        self.check_process()
         with self._lock:
             self._check_open()
             if self.session is None:
@@ -93,6 +95,11 @@ class Pool:
             # A copy: the traceback of one that is raised again and again grows with each time.
             raise copy.copy(session.broken)
         return session
+
+    def check_process(self) -> None:
+        """Raise RuntimeError in a forked child: it has none of the pool's threads."""
+        if self._pid != os.getpid():
+            raise RuntimeError("this executor was made before a fork of its process: make one here")
 
     def submit(
         self,
@@ -190,6 +197,8 @@ class Pool:
             yield future
 
     def _hand_over(self, session: Session, chunk: Chunk) -> None:
+        if self.job is not None:
+            self.job.prepare(chunk.options)
         chunk.future._belong_to(session, chunk)
         # Under the lock, so that no chunk reaches a session after it was told to finish.
         with self._lock:
@@ -219,31 +228,37 @@ class Pool:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
     def _start_session(self) -> Session:
-        initializer = None
-        if self._initializer is not None:
-            initializer = codec.dumps((self._initializer, self._initargs), self._serializer)
-        # The paths mean nothing on another machine.
-        sys_path = _sys_path() if self._connection.is_here else None
+        head = self._head()
         # The first worker boots while this process imports asyncio.
-        self.invoker.prestart(
-            SessionHead(
-                self.name,
-                f"{sys.version_info.major}.{sys.version_info.minor}",
-                self._serializer,
-                initializer,
-                environment=self._connection.environment,
-                sys_path=sys_path,
-                log_level=logging.getLogger().level,
-                depth=self._depth,
-            )
-        )
+        self.invoker.prestart(head)
         try:
+            if self.job is not None:
+                return self.job.open(self.invoker, head, self._observers)
             from lambdafutures._engine.session import Session
 
             return Session(self.name, self.invoker, self._observers)
         except BaseException:
             self.invoker.discard()
             raise
+
+    def _head(self) -> SessionHead:
+        """Return what workers are told."""
+        if self.job is not None and self.job.head is not None:
+            return self.job.head
+        initializer = None
+        if self._initializer is not None:
+            initializer = codec.dumps((self._initializer, self._initargs), self._serializer)
+        return SessionHead(
+            self.name,
+            f"{sys.version_info.major}.{sys.version_info.minor}",
+            self._serializer,
+            initializer,
+            environment=self._connection.environment,
+            # The paths mean nothing on another machine.
+            sys_path=_sys_path() if self._connection.is_here else None,
+            log_level=logging.getLogger().level,
+            depth=self._depth,
+        )
 
 
 def _submit_more(

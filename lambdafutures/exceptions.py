@@ -22,6 +22,7 @@ __all__ = [
     "CallTimeout",
     "DeploymentNotFound",
     "InitializerFailed",
+    "JobNotFound",
     "LambdaFuturesError",
     "MissingExtra",
     "NotLoadable",
@@ -54,6 +55,10 @@ class WireError(LambdaFuturesError):
 
 class BlobMissing(LambdaFuturesError):
     """Say that a function or argument blob is not where its reference points."""
+
+
+class JobNotFound(LambdaFuturesError):
+    """Say that there is no job of that handle, or not all of it any more."""
 
 
 class CallTimeout(LambdaFuturesError, TimeoutError):

@@ -6,17 +6,18 @@ import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
-from lambdafutures._arguments import check_executor, check_map
+from lambdafutures._arguments import check_completion, check_durable, check_executor, check_map
 from lambdafutures._backends.connect import OnAws, choose_backend, connect
+from lambdafutures._durable_executor import DurableExecutor, new_job, new_key
 from lambdafutures._engine import chunking
 from lambdafutures._engine.chunk import CallOptions
 from lambdafutures._engine.mapping import MapOptions, MapResults
 from lambdafutures._pool import Pool
 from lambdafutures.events import Observer
 from lambdafutures.futures import LambdaFuture
+from lambdafutures.observability.progress import watching
 from lambdafutures.observability.stats import Statistics
 from lambdafutures.options import BackupPolicy, Limits, RetryPolicy
 
@@ -28,10 +29,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger("lambdafutures")
 
-COMPLETIONS = ("auto", "response", "poll")
 
-
-class LambdaPoolExecutor(Executor):
+class LambdaPoolExecutor(DurableExecutor):
     """Run calls on AWS Lambda, or on processes of this machine, as `ProcessPoolExecutor` does.
 
     The first five parameters are those of `concurrent.futures.ProcessPoolExecutor`.
@@ -53,6 +52,8 @@ class LambdaPoolExecutor(Executor):
             call that runs, ``"poll"`` looks for them in the store, ``"auto"`` does the former up
             to several hundred at once and the latter beyond.
         memory_mb: Which of the deployment's functions on AWS; by default its smallest.
+        durable: Store everything before it is sent, so that another process can go on with the job
+            when this one has ended: see `handle`, `wait_durable` and `attach`.
         serializer: ``"cloudpickle"`` or ``"dill"``: who pickles what plain pickle cannot.
         retry: How often a call is tried.
         backup: When a slow attempt is given a second one beside it; by default never.
@@ -79,6 +80,7 @@ class LambdaPoolExecutor(Executor):
         deployment: str | None = None,
         completion: Literal["auto", "response", "poll"] = "auto",
         memory_mb: int | None = None,
+        durable: bool = False,
         serializer: Literal["cloudpickle", "dill"] = "cloudpickle",
         retry: RetryPolicy | None = None,
         backup: BackupPolicy | None = None,
@@ -87,29 +89,27 @@ class LambdaPoolExecutor(Executor):
         progress: bool = False,
     ) -> None:
         check_executor(max_workers, initializer, max_tasks_per_child, serializer)
-        if completion not in COMPLETIONS:
-            raise ValueError(f"completion must be one of {COMPLETIONS}, not {completion!r}")
+        check_completion(completion)
         if mp_context is not None:
             warnings.warn(
                 "mp_context is ignored: workers are fresh interpreters or Lambda functions, "
                 "not processes of multiprocessing",
                 stacklevel=2,
             )
-        self._choice = choose_backend(backend, deployment_name=deployment)
+        choice = choose_backend(backend, deployment_name=deployment)
         limits = limits or Limits()
-        connection = connect(
-            self._choice,
-            max_workers,
-            limits,
-            max_tasks_per_child,
-            OnAws(deployment, completion, memory_mb),
-        )
-        self._max_workers = connection.max_workers
-        self._sizes_mb = connection.sizes_mb
-        _log.info("lambdafutures: %s backend, because %s", self._choice.name, self._choice.reason)
-        watching = [*observers, *_progress_observers(progress)]
-        self._pool = Pool(connection, serializer, initializer, initargs, watching)
-        self._options = CallOptions(retry or RetryPolicy(), limits.time_s, backup=backup)
+        key = None
+        if durable:
+            check_durable(choice.name, completion)
+            completion, key = "poll", new_key()
+        on_aws = OnAws(deployment, completion, memory_mb, key)
+        connection = connect(choice, max_workers, limits, max_tasks_per_child, on_aws)
+        job = new_job(choice, connection, key, memory_mb, limits.memory_mb) if key else None
+        who = watching(observers, progress)
+        pool = Pool(connection, serializer, initializer, initargs, who, job)
+        options = CallOptions(retry or RetryPolicy(), limits.time_s, backup=backup)
+        self._set_up(choice, pool, options)
+        _log.info("lambdafutures: %s backend, because %s", choice.name, choice.reason)
 
     # ---------------------------------------------------------------- calls
 
@@ -302,11 +302,3 @@ class LambdaPoolExecutor(Executor):
             f"<LambdaPoolExecutor {self._pool.name} {state} backend={self._choice.name} "
             f"({self._choice.reason}) max_workers={self._max_workers}>"
         )
-
-
-def _progress_observers(progress: bool) -> list[Observer]:
-    if not progress:
-        return []
-    from lambdafutures.observability.progress import ProgressBar
-
-    return [ProgressBar()]

@@ -60,6 +60,14 @@ def test_the_files_that_documents_name_exist(document):
         assert (ROOT / name).exists(), name
 
 
+def test_the_tests_that_the_page_on_reliability_names_exist():
+    files = {path.stem.removeprefix("test_"): path for path in (ROOT / "tests").rglob("test_*.py")}
+    named = re.findall(r"`(\w+)::(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text())
+    assert len(named) > 50
+    for file, test in named:
+        assert re.search(rf"^def {test}\(", files[file].read_text(), re.MULTILINE), (file, test)
+
+
 def test_every_document_that_the_readme_names_exists():
     for name in re.findall(r"`(docs/[a-z_/]+\.md)`", README):
         assert (ROOT / name).exists(), name

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdafutures._wire import blob, codec, frames, keys, memory_file, outcome, remote_error
+from lambdafutures._wire import blob, codec, frames, keys, memory_file, outcome, remote_error, seal
 from lambdafutures._wire.frames import FrameReader
 from lambdafutures._wire.journal import IDLE, SETUP, Journal
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
@@ -105,6 +105,32 @@ def test_keys_sort_as_their_numbers_do(named):
     ordered = sorted(named)
     built = [keys.out_key("p", "s", *name) for name in ordered]
     assert built == sorted(built)
+
+
+def test_keys_of_a_log_are_parsed_as_they_were_built():
+    for number in (0, 1, 999_999_999):
+        assert keys.parse_log_key(keys.log_key("p", "s1", number)) == number
+    assert keys.log_key("p", "s1", 9) < keys.log_key("p", "s1", 10)
+    for key in ("p/sessions/s1/log/1", "p/sessions/s1/out/000000001/0001", "log"):
+        with pytest.raises(ValueError, match="log"):
+            keys.parse_log_key(key)
+    with pytest.raises(ValueError, match="digits"):
+        keys.log_key("p", "s1", 10**9)
+
+
+def test_a_seal_holds_for_one_name_in_one_session():
+    key = bytes(32)
+    sealed = seal.seal_object(key, "s1", "log/1", b"body")
+    assert seal.unseal_object(key, "s1", "log/1", sealed) == b"body"
+    for name in (("s1", "log/2"), ("s2", "log/1"), ("s1", "head")):
+        with pytest.raises(WireError, match="seal"):
+            seal.unseal_object(key, *name, sealed)
+    for damaged in (sealed[:-1], sealed + b"x", b"", bytes(32) + b"body"):
+        with pytest.raises(WireError, match="seal"):
+            seal.unseal_object(key, "s1", "log/1", damaged)
+    outcome_of_1 = seal.seal(key, "s1", 1, 1, b"body")
+    with pytest.raises(WireError, match="the outcome of attempt 2 at chunk 1"):
+        seal.unseal(key, "s1", 1, 2, outcome_of_1)
 
 
 @pytest.mark.parametrize("number", [-1, 10**9])

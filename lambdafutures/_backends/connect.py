@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lambdafutures._backends.base import Invoker
+from lambdafutures._backends.base import Invoker, Store
 from lambdafutures.deployment import (
     DEFAULT_NAME,
     DEPLOY_COMMAND,
     JSON_VARIABLE,
+    Deployment,
     find_deployment,
     path_of,
 )
@@ -47,6 +49,8 @@ class Connection(NamedTuple):
         environment: Environment variables that workers need to open executors of their own.
         is_here: Workers are on this machine, and import what it can.
         sizes_mb: Memory of the workers that there are, in MiB; empty where they come in one size.
+        deployment: What it uses on AWS.
+        store: The store that it uses, if any.
     """
 
     invoker: Invoker
@@ -54,20 +58,27 @@ class Connection(NamedTuple):
     environment: Mapping[str, str]
     is_here: bool
     sizes_mb: Sequence[int] = ()
+    deployment: Deployment | None = None
+    store: Store | None = None
 
 
-class OnAws(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OnAws:
     """Hold what a user wishes of the AWS backend alone.
 
     Args:
         deployment: Name of the deployment; by default the one that is found.
         completion: How outcomes come home.
         memory_mb: Which of the deployment's functions; by default the smallest.
+        key: A durable job's signing key; by default nothing is durable.
+        known: The deployment itself, where it need not be looked for.
     """
 
     deployment: str | None = None
     completion: str = "auto"
     memory_mb: int | None = None
+    key: bytes | None = field(default=None, repr=False)
+    known: Deployment | None = None
 
 
 def choose_backend(
@@ -120,7 +131,7 @@ def connect(
     max_workers: int | None,
     limits: Limits,
     max_tasks_per_child: int | None,
-    on_aws: OnAws = OnAws(),  # noqa: B008 - it is immutable
+    on_aws: OnAws = OnAws(),
 ) -> Connection:
     """Return the chosen backend.
 
@@ -157,7 +168,7 @@ def connect(
 def _connect_aws(
     choice: Choice, max_workers: int | None, limits: Limits, on_aws: OnAws
 ) -> Connection:
-    deployment = find_deployment(on_aws.deployment)
+    deployment = on_aws.known or find_deployment(on_aws.deployment)
     if deployment is None:
         raise DeploymentNotFound(
             f"{choice.reason}, but no deployment is remembered at "
@@ -172,9 +183,10 @@ def _connect_aws(
     # A worker has no file that remembers the deployment.
     environment = {JSON_VARIABLE: deployment.to_json()}
     invoker = LambdaInvoker(
-        deployment, workers, on_aws.completion, on_aws.memory_mb, limits.memory_mb
+        deployment, workers, on_aws.completion, on_aws.memory_mb, limits.memory_mb, on_aws.key
     )
-    return Connection(invoker, workers, environment, False, sorted(deployment.functions))
+    sizes_mb = sorted(deployment.functions)
+    return Connection(invoker, workers, environment, False, sizes_mb, deployment, invoker.store)
 
 
 def _how_to_get(module: str) -> str:

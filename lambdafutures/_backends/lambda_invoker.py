@@ -52,6 +52,8 @@ class LambdaInvoker:
         completion: ``"response"``, ``"poll"`` or ``"auto"``.
         memory_mb: Which of the deployment's functions; by default the smallest.
         limit_mb: Memory that a call may use, in MiB; by default what its function has.
+        key: A durable session's signing key: its objects are kept. By default there is a new one,
+            and what the session has stored is deleted at its end.
 
     Raises:
         ValueError: If the deployment has no function of that size.
@@ -66,6 +68,7 @@ class LambdaInvoker:
         completion: str = AUTO,
         memory_mb: int | None = None,
         limit_mb: int | None = None,
+        key: bytes | None = None,
     ) -> None:
         self.statistics = InvokerStatistics()
         self._deadline_s = deployment.timeout_s + QUEUE_S
@@ -78,9 +81,10 @@ class LambdaInvoker:
             self._slots = min(max_workers, deployment.concurrency)
         self._sizes = Sizes(deployment, memory_mb, limit_mb)
         self._limit_mb = limit_mb
-        self._store = S3Store(deployment.bucket, deployment.region)
+        self.store = self._store = S3Store(deployment.bucket, deployment.region)
         self._response_max = max_in_response()
-        self._key = os.urandom(seal.KEY_BYTES)
+        self._is_durable = key is not None
+        self._key = key or os.urandom(seal.KEY_BYTES)
         self._tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._has_stored = False
         self._broken = False
@@ -131,6 +135,10 @@ class LambdaInvoker:
         task = self._tasks[name] = self._loop.create_task(self._run(payload))
         task.add_done_callback(lambda task: self._on_done(name, task))
 
+    def expect(self, chunk: int, attempt: int) -> None:
+        """Look for the outcome of an attempt that an earlier client has sent."""
+        self._collector.expect(chunk, attempt)
+
     def _on_done(self, name: tuple[int, int], task: asyncio.Task[None]) -> None:
         self._tasks.pop(name, None)
         error = None if task.cancelled() else task.exception()
@@ -155,7 +163,7 @@ class LambdaInvoker:
             self.abandon(chunk, attempt)
 
     async def close(self) -> None:
-        """Delete the session's objects and close the connections."""
+        """Delete the session's objects, unless it is durable, and close the connections."""
         self._broken = True
         await self._collector.close()
         tasks = list(self._tasks.values())
@@ -163,7 +171,7 @@ class LambdaInvoker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
-            if self._has_stored or self._spill.has_stored:
+            if not self._is_durable and (self._has_stored or self._spill.has_stored):
                 async with asyncio.timeout(DELETE_S):
                     await self._delete_objects()
         except (BackendError, TimeoutError) as error:

@@ -52,7 +52,10 @@ class Spill:
             asked.stored_initializer = await self._store_initializer(initializer.parts)
             left_bytes -= initializer.nbytes
         function_bytes = _nbytes(payload.function_parts)
-        if function_bytes > INLINE_BYTES:
+        is_durable = payload.place is not None
+        if is_durable and (function_bytes > INLINE_BYTES or not payload.function_parts):
+            asked.stored_function = True
+        elif function_bytes > INLINE_BYTES:
             await self._store_function(payload.function, payload.function_parts)
             asked.stored_function = True
         else:
@@ -60,7 +63,10 @@ class Spill:
         limit_bytes = invocation.MAX_REQUEST_BYTES
         if asked.reply == invocation.POLL:
             limit_bytes = invocation.MAX_EVENT_BYTES
-        if not invocation.fits(left_bytes + _nbytes(payload.arguments), limit_bytes):
+        fits = invocation.fits(left_bytes + _nbytes(payload.arguments), limit_bytes)
+        if is_durable and (not fits or not payload.arguments):
+            asked.stored_arguments = payload.place
+        elif not fits:
             asked.stored_arguments = await self._store_arguments(payload.chunk, payload.arguments)
 
     def forget(self) -> None:

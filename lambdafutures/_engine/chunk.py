@@ -12,6 +12,7 @@ from lambdafutures.options import BackupPolicy, RetryPolicy
 
 if TYPE_CHECKING:
     from lambdafutures._wire.codec import Buffer
+    from lambdafutures._wire.invocation import StoredParts
     from lambdafutures._wire.outcome import Entry, Fault
 
 Ranges: TypeAlias = list[tuple[int, int]]
@@ -74,6 +75,7 @@ class Chunk:
         "number",
         "open_calls",
         "options",
+        "place",
         "sent",
         "submitted_s",
     )
@@ -97,6 +99,7 @@ class Chunk:
         self.future = future
         self.submitted_s = submitted_s
         self.options = options
+        self.place: StoredParts | None = None  # where its arguments are in a durable job's store
         self.sent = False  # an attempt has been handed over: it cannot be cancelled any more
         self.attempts = 0  # the number of the newest attempt
         self.open_calls: set[int] | None = None  # which have not ended, once some have
@@ -106,6 +109,14 @@ class Chunk:
     def is_done(self) -> bool:
         """Whether all calls have ended."""
         return self.open_calls is not None and not self.open_calls
+
+    def is_open(self, call: int) -> bool:
+        """Tell whether a call has not ended.
+
+        Args:
+            call: Its index.
+        """
+        return self.open_calls is None or call in self.open_calls
 
     def still_open(self) -> Ranges:
         """Return the calls that have not ended."""
@@ -177,15 +188,18 @@ class Work:
     @property
     def count(self) -> int:
         """How many calls it has."""
-        if self.calls is None:
-            return self.chunk.count
-        return sum(count for _, count in self.calls)
+        return sum(count for _, count in self.ranges)
 
     def unfinished(self) -> list[int]:
         """Return the calls that have not ended, ascending."""
-        calls = indices_of(self.calls or [(0, self.chunk.count)])
+        calls = indices_of(self.ranges)
         still_open = self.chunk.open_calls
         return calls if still_open is None else [call for call in calls if call in still_open]
+
+    @property
+    def ranges(self) -> Ranges:
+        """Its calls; none if all of them are tried by later attempts."""
+        return [(0, self.chunk.count)] if self.calls is None else self.calls
 
 
 class Attempt:

@@ -36,5 +36,6 @@ class Dispatcher:
                 function_parts=chunk.function.parts,
                 limit_s=chunk.options.time_s,
                 memory_mb=work.memory_mb,
+                place=chunk.place,
             )
         )

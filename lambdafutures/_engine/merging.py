@@ -27,7 +27,8 @@ def merge(work: Work, answer: Outcome, facts: AttemptFacts) -> list[Entry]:
             continue
         run_s = answer.run_s[position : position + entry.count]
         position += entry.count
-        if retrying.should_retry_entry(work, entry):
+        # (Another attempt may have ended it meanwhile.)
+        if retrying.should_retry_entry(work, entry) and work.chunk.is_open(entry.first):
             again.append(entry)
         else:
             end(work.chunk, Ending(entry, facts, run_s))
@@ -94,6 +95,6 @@ def end(chunk: Chunk, ending: Ending) -> None:
 
 def _end_not_loaded(work: Work, entry: Entry, facts: AttemptFacts) -> None:
     """End all calls of a work: nobody could read their function or arguments."""
-    for first, count in work.calls or [(0, work.chunk.count)]:
+    for first, count in work.ranges:
         ended = Entry(first, count, entry.status, entry.parts, entry.error)
         end(work.chunk, Ending(ended, facts))

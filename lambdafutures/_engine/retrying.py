@@ -61,8 +61,11 @@ def names_exception(policy: RetryPolicy, described: dict[str, object] | None) ->
     if not policy.on_exceptions or not described:
         return False
     lineage = described.get("mro", [])
+    # A class that travels by value arrives with its bare name alone.
     return isinstance(lineage, list) and any(
-        f"{kind.__module__}.{kind.__qualname__}" in lineage for kind in policy.on_exceptions
+        f"{kind.__module__}.{name}" in lineage
+        for kind in policy.on_exceptions
+        for name in (kind.__qualname__, kind.__name__)
     )
 
 

@@ -69,6 +69,11 @@ class Scheduler:
         self._room.ceiling = ceiling
 
     @property
+    def is_broken(self) -> bool:
+        """Whether no call can run any more."""
+        return self._broken is not None
+
+    @property
     def is_idle(self) -> bool:
         """Whether every chunk has ended."""
         return not self._open
@@ -105,6 +110,44 @@ class Scheduler:
                 self._fail(chunk, self._broken, now_s, commands)
             else:
                 self._waiting.append(Work(chunk))
+        return self._go_on(commands, now_s)
+
+    def on_restored(
+        self,
+        chunk: Chunk,
+        answered: Iterable[tuple[Attempt, Outcome]],
+        awaited: Iterable[Attempt],
+        waiting: Iterable[Work],
+        now_s: float,
+    ) -> list[Command]:
+        """Take a chunk that an earlier client of its session has left.
+
+        Args:
+            chunk: The chunk, with the number of its newest attempt.
+            answered: Attempts with their outcomes.
+            awaited: Attempts that may still run, sent when they say.
+            waiting: Calls to be tried.
+            now_s: The time.
+        """
+        commands: list[Command] = []
+        self._open[chunk.number] = chunk
+        self._backups.on_submitted(chunk)
+        if self._broken is not None:
+            self._fail(chunk, self._broken, now_s, commands)
+            return commands
+        for attempt in awaited:
+            attempt.work.begun_s = attempt.sent_s
+            attempt.work.attempts.append(attempt)
+            self._in_flight[attempt.name] = attempt
+            self._backups.on_sent(attempt, now_s)
+        # They were sent before all others, and their deadlines come before any known yet.
+        in_order = sorted(self._in_flight.items(), key=lambda each: each[1].sent_s)
+        self._in_flight = dict(in_order)
+        self._wake_s = inf
+        self._waiting.extend(waiting)
+        for attempt, answer in answered:
+            if chunk.number in self._open:
+                self._take(attempt, answer, now_s, commands)
         return self._go_on(commands, now_s)
 
     def on_cancelled(self, chunk: Chunk, now_s: float) -> list[Command]:

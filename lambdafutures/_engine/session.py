@@ -11,7 +11,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lambdafutures import events
@@ -20,6 +19,7 @@ from lambdafutures._engine import exit_drain
 from lambdafutures._engine.callbacks import CallbackThreads
 from lambdafutures._engine.chunk import Chunk
 from lambdafutures._engine.commands import Abandon, Cancelled, Command, Send, Settle, Wake
+from lambdafutures._engine.counters import Counters
 from lambdafutures._engine.dispatcher import Dispatcher
 from lambdafutures._engine.portal import Portal
 from lambdafutures._engine.scheduler import Scheduler
@@ -30,31 +30,6 @@ from lambdafutures.exceptions import BackendError
 _log = logging.getLogger("lambdafutures")
 
 _ABANDONED = Fault(outcome.LOST, "is not waited for any more")
-
-
-@dataclass(slots=True)
-class Counters:
-    """Count what a session did; written by the portal's thread only.
-
-    Args:
-        calls_submitted: Calls taken.
-        calls_done: Calls that ended, well or not.
-        calls_failed: Calls that ended in an exception.
-        calls_cancelled: Calls that were cancelled before they were sent.
-        attempts: Attempts sent.
-        setup_s: Seconds of set-up in workers, added up.
-        run_s: Seconds that calls ran, added up.
-        away_s: Seconds from sending attempts to their outcomes, added up.
-    """
-
-    calls_submitted: int = 0
-    calls_done: int = 0
-    calls_failed: int = 0
-    calls_cancelled: int = 0
-    attempts: int = 0
-    setup_s: float = 0.0
-    run_s: float = 0.0
-    away_s: float = 0.0
 
 
 class Session:
@@ -171,8 +146,7 @@ class Session:
             # The portal keeps the session alive, so that the two need not keep each other alive.
             self._invoker.open(asyncio.get_running_loop(), weakref.proxy(self))
             self._opened = True
-            self._on_inbox()
-            self._carry_out([])
+            self._on_opened()
             await self._finished.wait()
         except Exception as error:  # noqa: BLE001 - told to every call, none of which can run
             broken = BackendError(f"the backend could not be opened: {error}")
@@ -184,12 +158,19 @@ class Session:
             if self._timer is not None:
                 self._timer.cancel()
             try:
-                await self._invoker.close()
+                await self._close()
             except Exception:  # noqa: BLE001 - all calls have ended; nobody may wait for ever
                 _log.exception("lambdafutures: the backend could not be closed")
             self._tell(events.ExecutorClosed(time.time()))
             self._callbacks.close()
             self._watchers.close()
+
+    async def _close(self) -> None:
+        await self._invoker.close()
+
+    def _on_opened(self) -> None:
+        self._on_inbox()
+        self._carry_out([])
 
     def _fail_the_late(self) -> None:
         """Fail what was submitted when the session had ended by itself; on any thread."""
@@ -206,10 +187,17 @@ class Session:
             return
         inbox = self._inbox
         chunks = [inbox.popleft() for _ in range(len(inbox))]
+        self._count_submitted(chunks)
+        self._admit(chunks)
+
+    def _count_submitted(self, chunks: Sequence[Chunk]) -> None:
         self.counters.calls_submitted += sum(chunk.count for chunk in chunks)
         if self._observers:
             for chunk in chunks:
                 self._tell(events.CallsSubmitted(chunk.number, chunk.count, chunk.submitted_s))
+
+    def _admit(self, chunks: Sequence[Chunk]) -> None:
+        """Have chunks run."""
         self._carry_out(self._scheduler.on_submitted(chunks, time.monotonic()))
 
     def _on_cancel(self, chunk: Chunk) -> None:
@@ -273,8 +261,11 @@ class Session:
                 self._wake_at(command.at_s)
             elif type(command) is Abandon:
                 self._abandon(command)
-        if self._finishing and self._opened and self._scheduler.is_idle and not self._inbox:
+        if self._finishing and self._opened and not self._has_work():
             self._finished.set()
+
+    def _has_work(self) -> bool:
+        return bool(self._inbox) or not self._scheduler.is_idle
 
     def _send(self, command: Send) -> list[Command]:
         attempt = command.attempt

@@ -283,8 +283,8 @@ def unpack_parts(data: Buffer) -> Sequence[Buffer]:
     """
     try:
         return frames.parse(data).parts
-    except (struct.error, ValueError, IndexError, OverflowError, MemoryError) as error:
-        raise WireError(f"an object of the store is damaged: {error!r}") from error
+    except (WireError, struct.error, ValueError, IndexError, OverflowError, MemoryError) as error:
+        raise WireError(f"an object of the store is damaged or was overwritten: {error}") from error
 
 
 def pack_parts(parts: Sequence[Buffer]) -> bytes:

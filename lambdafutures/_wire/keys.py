@@ -9,8 +9,14 @@
     {prefix}/sessions/{session}/in/{chunk}
     {prefix}/sessions/{session}/out/{chunk}/{attempt}
 
-Chunk and attempt are zero-padded, so that a listing comes in the order of their numbers and
-`start_after` can leave out what is finished.
+and of a durable session::
+
+    {prefix}/sessions/{session}/head
+    {prefix}/sessions/{session}/log/{number}
+    {prefix}/sessions/{session}/arguments/{name}
+
+Chunk, attempt and number are zero-padded, so that a listing comes in their order and `start_after`
+can leave out what is finished.
 """
 
 from __future__ import annotations
@@ -19,9 +25,11 @@ import re
 
 CHUNK_DIGITS = 9  # a thousand million chunks: far beyond what one executor's memory can hold
 ATTEMPT_DIGITS = 4
+LOG_DIGITS = 9  # one a millisecond for eleven days
 
 _SESSION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _OUT = re.compile(rf"/(\d{{{CHUNK_DIGITS}}})/(\d{{{ATTEMPT_DIGITS}}})$")
+_LOG = re.compile(rf"/log/(\d{{{LOG_DIGITS}}})$")
 
 
 def blob_key(prefix: str, sha256: str) -> str:
@@ -83,6 +91,38 @@ def parse_out_key(key: str) -> tuple[int, int]:
     if found is None:
         raise ValueError(f"not the key of an outcome: {key!r}")
     return int(found[1]), int(found[2])
+
+
+def head_key(prefix: str, session: str) -> str:
+    """Return the key of what holds for all calls of a durable session."""
+    return f"{session_prefix(prefix, session)}head"
+
+
+def log_prefix(prefix: str, session: str) -> str:
+    """Return what the keys of a durable session's log begin with."""
+    return f"{session_prefix(prefix, session)}log/"
+
+
+def log_key(prefix: str, session: str, number: int) -> str:
+    """Return the key of an object of a durable session's log."""
+    return f"{log_prefix(prefix, session)}{_padded(number, LOG_DIGITS)}"
+
+
+def parse_log_key(key: str) -> int:
+    """Return the number of an object of a log.
+
+    Raises:
+        ValueError: If it is not the key of one.
+    """
+    found = _LOG.search(key)
+    if found is None:
+        raise ValueError(f"not the key of a log's object: {key!r}")
+    return int(found[1])
+
+
+def arguments_key(prefix: str, session: str, name: str) -> str:
+    """Return the key of an object that holds the arguments of many chunks."""
+    return f"{session_prefix(prefix, session)}arguments/{name}"
 
 
 def _padded(number: int, digits: int) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambdafutures._wire.codec import Buffer
+    from lambdafutures._wire.invocation import StoredParts
 
 FORMAT_VERSION = 1
 
@@ -141,6 +142,8 @@ class Payload:
             None for the usual one. It chooses the worker, so it is not sent.
         received_s: When a supervisor received it, in seconds since the epoch; None where the
             runner has no supervisor but the client.
+        place: Where the store has the arguments of a durable call, and its function under its
+            hash. What is empty here is read from there.
     """
 
     __slots__ = (
@@ -153,6 +156,7 @@ class Payload:
         "has_kwargs",
         "limit_s",
         "memory_mb",
+        "place",
         "received_s",
     )
 
@@ -168,6 +172,7 @@ class Payload:
         limit_s: float | None = None,
         memory_mb: int | None = None,
         received_s: float | None = None,
+        place: StoredParts | None = None,
     ) -> None:
         self.chunk = chunk
         self.attempt = attempt
@@ -179,6 +184,7 @@ class Payload:
         self.limit_s = limit_s
         self.memory_mb = memory_mb
         self.received_s = received_s
+        self.place = place
 
     @property
     def nbytes(self) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from lambdafutures.events import CallsEnded, CallsSubmitted, Event, ExecutorClosed
+from lambdafutures.events import CallsEnded, CallsSubmitted, Event, ExecutorClosed, Observer
 from lambdafutures.exceptions import MissingExtra
 
 
@@ -44,3 +45,16 @@ class ProgressBar:
                 self._bar.set_postfix(failed=self._failed)
         elif isinstance(event, ExecutorClosed):
             self._bar.close()
+
+
+def watching(observers: Sequence[Observer], progress: bool) -> list[Observer]:
+    """Return who watches an executor.
+
+    Args:
+        observers: Those that the user gave.
+        progress: Whether there is to be a progress bar.
+
+    Raises:
+        MissingExtra: If there is to be one and tqdm is not installed.
+    """
+    return [*observers, ProgressBar()] if progress else list(observers)

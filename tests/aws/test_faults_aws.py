@@ -10,10 +10,9 @@ from lambdafutures import RetryPolicy
 from lambdafutures._backends import lambda_invoker
 from lambdafutures._engine import session
 from lambdafutures._engine.scheduler import Scheduler
-from lambdafutures._wire import invocation
-from lambdafutures.exceptions import BackendError, WireError, WorkerDied
+from lambdafutures.exceptions import BackendError, WorkerDied
 from tests import calls
-from tests.aws.conftest import BUCKET, FUNCTION, MODES, Aws
+from tests.aws.conftest import FUNCTION, MODES, Aws
 from tests.strict_aws import ScalingSettings
 
 modes = pytest.mark.parametrize("mode", MODES)
@@ -179,79 +178,3 @@ def test_a_sandbox_that_is_always_killed_is_an_error(aws: Aws):
         error = ex.submit(calls.spin, 1).exception(15)
     assert isinstance(error, WorkerDied)
     assert "sandbox" in str(error)
-
-
-# -------------------------------------------------------------------- who writes into the bucket
-
-
-class Bomb:
-    """Unpickling it would leave a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
-def overwrite(aws: Aws, part: str, path) -> None:
-    """Let whoever writes into the bucket replace what is stored there, as soon as it is."""
-    from lambdafutures._wire import codec, frames, outcome
-    from lambdafutures._wire.outcome import Entry, Outcome
-
-    parts = codec.dumps([Bomb(str(path))]).parts
-    replacement = invocation.pack_parts(parts)
-    if part == "/out/":
-        forged = Outcome(1, 1, [Entry(0, 1, outcome.OK, parts)])
-        forged.run_s.append(0.0)
-        replacement = bytes(32) + frames.pack(frames.OUTCOME, *forged.encode())
-    bucket = aws.fake.call(lambda: aws.fake.s3.buckets[BUCKET])
-
-    def is_read(record):
-        # Just before it is read: the script is asked on the fake's own thread.
-        if record.operation == "GetObject" and part in record.key and record.key in bucket.objects:
-            aws.fake.s3.put(BUCKET, record.key, replacement)
-        return False
-
-    aws.fake.script.on("GetObject", when=is_read).delay(0)
-
-
-@pytest.mark.parametrize("part", ["/out/", "/blobs/", "/in/", "/initializer"])
-def test_what_somebody_else_wrote_is_never_unpickled(aws: Aws, part, tmp_path):
-    path = tmp_path / "bomb"
-    overwrite(aws, part, path)
-    ballast = bytes(50_000)
-    options = {"initializer": calls.identity, "initargs": (ballast,)} if "init" in part else {}
-    with aws.executor(1, "poll", retry=ONCE, **options) as ex:
-        if part == "/blobs/":
-            future = ex.submit(lambda x: len(ballast) + x, 1)
-        else:
-            future = ex.submit(len, bytes(2_000_000))
-        error = future.exception(15)
-    assert isinstance(error, WireError)
-    assert (
-        "overwritten" in str(error)
-        or "something else wrote it" in str(error)
-        or "damaged" in str(error)
-    )
-    assert not path.exists()
-
-
-@modes
-def test_no_secret_leaves_where_it_belongs(make_aws, mode, caplog):
-    caplog.set_level("DEBUG", "lambdafutures")
-    aws = make_aws(keep_bodies=True)
-    with aws.executor(1, mode) as ex:
-        key = ex._pool.invoker._key.hex()
-        ex.submit(calls.speak, "x").result()
-        ex.submit(len, bytes(7_000_000)).result()
-        error = ex.submit(calls.fail, 1).exception()
-        died = ex.submit(calls.die).exception(15)
-        texts = [repr(ex), repr(ex._pool.invoker), str(error), str(died), caplog.text]
-        for secret in (aws.client.secret_key, aws.client.session_token, aws.role.secret_key):
-            assert aws.fake.find_text(secret) == []
-            assert not any(secret in text for text in texts)
-        places = aws.fake.find_text(key)
-        assert places
-        assert all("Invoke request" in place for place in places)
-        assert not any(key in text for text in texts)
