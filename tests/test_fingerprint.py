@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from lambdafutures._engine import packing
 from lambdafutures._engine.fingerprint import fingerprint, is_same
 from lambdafutures._engine.packing import Packer
 
@@ -101,3 +102,24 @@ def test_modules_that_travel_by_value_may_change():
     finally:
         cloudpickle.unregister_pickle_by_value(module)
         del sys.modules["made_by_value"]
+
+
+def test_what_travels_by_reference_needs_no_fingerprint(monkeypatch):
+    taken = []
+    monkeypatch.setattr(packing, "fingerprint", lambda f: taken.append(f) or fingerprint(f))
+    packer = Packer("cloudpickle")
+    for _ in range(3):
+        assert len(packer.pack_function(nothing).parts[0]) < packing.BY_REFERENCE_BYTES
+    assert taken == [nothing]
+
+
+def test_a_function_that_went_by_reference_is_watched_once_it_goes_by_value(monkeypatch):
+    packer = Packer("cloudpickle")
+    packer.pack_function(nothing)
+    monkeypatch.setattr(nothing, "__module__", "__main__")
+    packer.pack_function(nothing)
+    by_value = packer.pack_function(nothing)
+    assert len(by_value.parts[0]) > packing.BY_REFERENCE_BYTES
+    assert packer.pack_function(nothing) is by_value
+    monkeypatch.setattr(nothing, "__defaults__", (1,))
+    assert packer.pack_function(nothing) is not by_value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
 import os
@@ -14,7 +13,7 @@ from lambdafutures._backends import lambda_errors
 from lambdafutures._backends.base import AttemptSink, InvokerStatistics
 from lambdafutures._backends.collector import Collector
 from lambdafutures._backends.envelopes import Envelopes
-from lambdafutures._backends.lambda_client import LambdaClient, max_in_response
+from lambdafutures._backends.lambda_client import EVENTS_AT_ONCE, LambdaClient, max_in_response
 from lambdafutures._backends.s3_store import S3Store
 from lambdafutures._backends.sign_of_life import SignOfLife
 from lambdafutures._backends.sizes import Sizes
@@ -79,13 +78,21 @@ class LambdaInvoker:
         if completion == invocation.POLL and deployment.concurrency:
             # Lambda accepts more and puts them off, further each time, where nobody sees them.
             self._slots = min(max_workers, deployment.concurrency)
+        self._response_max = max_in_response()
+        if completion == invocation.RESPONSE:
+            # What waits for a connection has not been sent, and its time must not pass.
+            self._slots = min(self._slots, self._response_max)
         self._sizes = Sizes(deployment, memory_mb, limit_mb)
         self._limit_mb = limit_mb
         self.store = self._store = S3Store(deployment.bucket, deployment.region)
-        self._response_max = max_in_response()
         self._is_durable = key is not None
         self._key = key or os.urandom(seal.KEY_BYTES)
         self._tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
+        # Those whose outcome is the response: each holds a connection.
+        self._responding: set[tuple[int, int]] = set()
+        # Attempts beyond what can be on its way at once: a task takes 4 KB more than a payload.
+        self._tasks_max = self._response_max + EVENTS_AT_ONCE
+        self._queued: dict[tuple[int, int], Payload] = {}
         self._has_stored = False
         self._broken = False
 
@@ -131,7 +138,16 @@ class LambdaInvoker:
 
     def send(self, payload: Payload) -> None:
         """Invoke the function; returns at once."""
+        if len(self._tasks) < self._tasks_max:
+            self._begin(payload)
+        else:
+            self._queued[payload.chunk, payload.attempt] = payload
+
+    def _begin(self, payload: Payload) -> None:
         name = payload.chunk, payload.attempt
+        few = len(self._responding) < self._response_max
+        if self._completion == invocation.RESPONSE or (self._completion == AUTO and few):
+            self._responding.add(name)
         task = self._tasks[name] = self._loop.create_task(self._run(payload))
         task.add_done_callback(lambda task: self._on_done(name, task))
 
@@ -141,6 +157,9 @@ class LambdaInvoker:
 
     def _on_done(self, name: tuple[int, int], task: asyncio.Task[None]) -> None:
         self._tasks.pop(name, None)
+        self._responding.discard(name)
+        if self._queued:
+            self._begin(self._queued.pop(next(iter(self._queued))))
         error = None if task.cancelled() else task.exception()
         if error is not None:  # a bug of ours: nobody may wait for its attempt for ever
             broken = BackendError(f"an internal error ended the executor: {error!r}")
@@ -150,6 +169,8 @@ class LambdaInvoker:
     def abandon(self, chunk: int, attempt: int) -> None:
         """Stop waiting for an attempt; Lambda has no way to end what runs."""
         self._collector.forget(chunk, attempt)
+        if self._queued.pop((chunk, attempt), None) is not None:
+            return
         self._envelopes.forget(chunk, attempt)
         self._has_stored = True  # it may yet store its outcome
         task = self._tasks.get((chunk, attempt))
@@ -159,12 +180,14 @@ class LambdaInvoker:
     def kill(self) -> None:
         """Stop waiting for anything; what runs on Lambda ends by itself."""
         self._broken = True
+        self._queued.clear()
         for chunk, attempt in list(self._tasks):
             self.abandon(chunk, attempt)
 
     async def close(self) -> None:
         """Delete the session's objects, unless it is durable, and close the connections."""
         self._broken = True
+        self._queued.clear()
         await self._collector.close()
         tasks = list(self._tasks.values())
         for task in tasks:
@@ -187,7 +210,7 @@ class LambdaInvoker:
     async def _run(self, payload: Payload) -> None:
         chunk, attempt = payload.chunk, payload.attempt
         function = self._sizes.function(payload.memory_mb)
-        asked = self._envelopes.write(payload, self._reply())
+        asked = self._envelopes.write(payload, self._reply(payload))
         self._has_stored |= asked.reply == invocation.POLL
         try:
             if asked.reply == invocation.POLL and asked.proof_key is None:
@@ -210,37 +233,28 @@ class LambdaInvoker:
             if answer is not None:
                 await self._take(asked, answer)
 
-    def _reply(self) -> str:
-        if self._completion != AUTO:
-            return self._completion
-        few = len(self._tasks) <= self._response_max
-        return invocation.RESPONSE if few else invocation.POLL
+    def _reply(self, payload: Payload) -> str:
+        is_response = (payload.chunk, payload.attempt) in self._responding
+        return invocation.RESPONSE if is_response else invocation.POLL
 
     async def _invoke(self, function: str, asked: Invocation) -> dict[str, Any] | None:
         """Invoke; return the answer, or None if the outcome will be collected."""
         self._count("Invoke")
         sent_s = time.time()
-        response = await self._client.invoke(
-            FunctionName=function,
-            InvocationType="Event" if asked.is_event else "RequestResponse",
-            # A file, so that the event loop is not held up while megabytes are written.
-            Payload=io.BytesIO(asked.encode()),
-        )
-        date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
-        self._envelopes.on_accepted(asked, date, sent_s)
+        answer = await self._client.invoke(function, asked.encode(), is_event=asked.is_event)
+        self._envelopes.on_accepted(asked, answer.date, sent_s)
         if asked.is_event:
             self._collector.expect(asked.payload.chunk, asked.payload.attempt)
             return None
-        async with response["Payload"] as stream:
-            body: bytes = await stream.read()
-        kind = response.get("FunctionError")
-        if kind:
+        if answer.function_error:
             memory_mb = self._sizes.memory_mb(asked.payload.memory_mb)
-            judged = lambda_errors.fault_of_function(kind, body, function, memory_mb)
+            judged = lambda_errors.fault_of_function(
+                answer.function_error, answer.body, function, memory_mb
+            )
             if isinstance(judged, Exception):
                 raise judged
             return {"fault": judged}
-        return invocation.check_answer(json.loads(body))
+        return invocation.check_answer(json.loads(answer.body))
 
     async def _take(self, asked: Invocation, answer: dict[str, Any]) -> None:
         chunk, attempt = asked.payload.chunk, asked.payload.attempt

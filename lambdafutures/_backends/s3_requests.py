@@ -1,7 +1,8 @@
 """Requests to S3 over aiobotocore, each with a time-out, repeated while there is patience.
 
 aiobotocore brings credentials, endpoints and signing. Its own retries are off: they neither see a
-body that was cut nor have a deadline, and only requests that are sent here can be counted.
+body that was cut nor have a deadline, and only requests that are sent here can be counted. Small
+objects go the short way of `hot_requests`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from botocore import handlers, xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from lambdafutures._backends import s3_errors, s3_listing
+from lambdafutures._backends import s3_errors, s3_hot, s3_listing
 from lambdafutures._backends.s3_patience import PATIENCE_S, Patience
 from lambdafutures._wire import s3_limits
 
@@ -101,6 +102,7 @@ class S3Requests:
         self._chance = chance
         self._stack = AsyncExitStack()
         self._client: Any = None
+        self._hot: s3_hot.HotS3 | None = None
         self._opening = asyncio.Lock()
         # Waiting for a connection happens here and not in aiohttp, where it would use up the
         # request's own time-out.
@@ -109,6 +111,8 @@ class S3Requests:
     async def close(self) -> None:
         """Close the connections."""
         self._client = None
+        if self._hot is not None:
+            self._hot.close()
         await self._stack.aclose()
 
     async def call(
@@ -127,7 +131,6 @@ class S3Requests:
             BackendError: If S3 refuses it otherwise, or patience has ended.
         """
         client = self._client or await self._open()
-        send = getattr(client, xform_name(operation))
         timeout_s = self._try_timeout_s + nbytes / SLOWEST_BYTES_PER_S
         patience = self.patience(operation, key)
         while True:
@@ -136,7 +139,7 @@ class S3Requests:
                     patience.begin()
                     self.counts[operation] += 1
                     async with asyncio.timeout(timeout_s):
-                        return await _whole(await send(Bucket=self.bucket, **parameters))
+                        return await self._send(client, operation, parameters)
             except ClientError as error:
                 self._judge(error, operation, key)
                 fault: Exception = error
@@ -147,6 +150,15 @@ class S3Requests:
             except BotoCoreError as error:
                 raise s3_errors.explain_set_up(error) from error
             await patience.wait(fault)
+
+    async def _send(
+        self, client: Any, operation: str, parameters: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Send a request, once; return the parsed answer with its body."""
+        if self._hot is not None and self._hot.can_send(operation, parameters):
+            return await self._hot.send(operation, parameters)
+        send = getattr(client, xform_name(operation))
+        return await _whole(await send(Bucket=self.bucket, **parameters))
 
     def patience(self, operation: str, key: str) -> Patience:
         """Return new patience with an operation.
@@ -199,6 +211,7 @@ class S3Requests:
                 events.unregister("before-call.s3", handlers.add_expect_header)
                 events.register("before-call.s3", _stay_in_region)
                 events.register(s3_listing.EVENT, s3_listing.take_objects)
+                self._hot = await s3_hot.find(client, session, self.bucket)
                 self._client = client
         return self._client
 

@@ -51,6 +51,9 @@ class Packer:
         self._serializer = serializer
         self._known: dict[Buffer, Function] = {}
         self._recent: dict[int, tuple[Fingerprint, Function]] = {}
+        # Ids of functions that were last pickled by reference: of these, and of whatever gets such
+        # an id after them, a fingerprint would only cost time.
+        self._by_reference: set[int] = set()
         self._lock = threading.Lock()
 
     def pack_function(self, function: Callable[..., Any]) -> Function:
@@ -66,15 +69,27 @@ class Packer:
         if recent is not None and is_same(recent[0], fingerprint(cast(FunctionType, function))):
             return recent[1]
         # Taken before the pickling: what changes while that runs is seen the next time.
-        found = fingerprint(function) if isinstance(function, FunctionType) else None
+        found = None
+        if isinstance(function, FunctionType) and id(function) not in self._by_reference:
+            found = fingerprint(function)
         made = self._pickled(function)
-        if found is not None and len(made.parts[0]) > BY_REFERENCE_BYTES:
-            with self._lock:
+        with self._lock:
+            if len(made.parts[0]) <= BY_REFERENCE_BYTES:
+                self._note_by_reference(id(function))
+            elif found is None:
+                self._by_reference.discard(id(function))
+            else:
                 if len(self._recent) >= RECENT_FUNCTIONS:
                     self._recent.clear()
                 # The fingerprint keeps the function alive, so its id stays its own.
                 self._recent[id(function)] = found, made
         return made
+
+    def _note_by_reference(self, name: int) -> None:
+        if name not in self._by_reference:
+            if len(self._by_reference) >= KNOWN_FUNCTIONS:
+                self._by_reference.clear()
+            self._by_reference.add(name)
 
     def _pickled(self, function: Callable[..., Any]) -> Function:
         send_by_value_if_lost(getattr(function, "__module__", None))

@@ -37,6 +37,7 @@ class SessionHead:
     """
 
     __slots__ = (
+        "_head",
         "depth",
         "environment",
         "initializer",
@@ -66,9 +67,15 @@ class SessionHead:
         self.sys_path = sys_path
         self.log_level = log_level
         self.depth = depth
+        self._head: bytes | None = None  # made once: on AWS it travels with each attempt
 
     def encode(self) -> list[Buffer]:
         """Return the head as JSON, then the parts of the initializer."""
+        if self._head is None:
+            self._head = self._encode_head()
+        return [self._head, *(self.initializer.parts if self.initializer else ())]
+
+    def _encode_head(self) -> bytes:
         head = {
             "lambdafutures": FORMAT_VERSION,
             "session": self.session,
@@ -79,7 +86,7 @@ class SessionHead:
             "log_level": self.log_level,
             "depth": self.depth,
         }
-        return [json.dumps(head).encode(), *(self.initializer.parts if self.initializer else ())]
+        return json.dumps(head).encode()
 
     @classmethod
     def decode(cls, parts: Sequence[Buffer]) -> SessionHead:
@@ -91,8 +98,9 @@ class SessionHead:
         Raises:
             WireError: If it was written by another version.
         """
-        fields = check_version(bytes(parts[0]))
-        return cls(
+        text = bytes(parts[0])
+        fields = check_version(text)
+        head = cls(
             session=fields["session"],
             python=fields["python"],
             serializer=fields["serializer"],
@@ -102,6 +110,8 @@ class SessionHead:
             log_level=fields["log_level"],
             depth=fields["depth"],
         )
+        head._head = text
+        return head
 
 
 def check_version(head: bytes) -> dict[str, Any]:

@@ -1,28 +1,31 @@
 """The local backend beside `ProcessPoolExecutor` (spawn), two workers each, on the same work.
 
-Run as ``python -m tests.benchmarks.local [--rounds N]``.
+Run as ``python -m tests.benchmarks.local [--full] [--peers]``.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 
 from lambdafutures import LambdaPoolExecutor
-from tests.benchmarks import paired
+from tests.benchmarks import paired, table
+from tests.benchmarks.paired import Pair
+from tests.benchmarks.peers import Peers
+from tests.benchmarks.table import Options, Row, of_pair
 
 CALLS = 10_000
 WORKERS = 2
 ARRAY_BYTES = 64 * 1024 * 1024
 PEAK_CALLS = 200_000
+LITHOPS_CALLS = 60
+WHOSE = "ProcessPoolExecutor"
 
 
 def identity(x: object) -> object:
@@ -125,50 +128,61 @@ def peak_memory_bytes() -> int:
     raise RuntimeError("the kernel does not tell the peak of this process")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each row")
-    parser.add_argument("--child", nargs=2, metavar=("WHAT", "WHOSE"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        child(*arguments.child)
-        return
-    rounds = arguments.rounds
-    print(
-        f"{time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, {os.cpu_count()} cores "
-        f"({platform.machine()}), {WORKERS} workers, median of {rounds} pairs"
-    )
-    print(f"{'':44s} {'ours':>12s} {'PPE spawn':>12s} {'':10s} {'ratio':>7s} {'goal':>5s}")
+def rows(options: Options) -> Iterator[Row]:
+    """Measure."""
+    rounds = options.pick(3, 7)
     with warm(ours()) as mine, warm(theirs()) as other:
         for name, work in (
-            ("no-op calls by map, chunksize 1", lambda ex: timed_map(ex, 1)),
-            ("no-op calls by map, chunksize 100", lambda ex: timed_map(ex, 100)),
-            ("no-op calls by submit", timed_submits),
+            ("local no-op calls by map, chunksize 1", lambda ex: timed_map(ex, 1)),
+            ("local no-op calls by map, chunksize 100", lambda ex: timed_map(ex, 100)),
+            ("local no-op calls by submit", timed_submits),
         ):
             pair = paired.measure(lambda w=work: w(mine), lambda w=work: w(other), rounds)
-            print(paired.row(name, pair, "calls/s", scale=-float(CALLS)), flush=True)
+            yield of_pair(name, pair, "calls/s", WHOSE, scale=-float(CALLS))
+        if options.peers is not None:
+            yield from beside_peers(options.peers, mine)
         array = make_array(ARRAY_BYTES)
         for name, call in (
-            ("64 MiB array as argument", (len, array)),
-            ("64 MiB array as result", (make_array, ARRAY_BYTES)),
-            ("64 MiB array both ways", (identity, array)),
+            ("local, 64 MiB array as argument", (len, array)),
+            ("local, 64 MiB array as result", (make_array, ARRAY_BYTES)),
+            ("local, 64 MiB array both ways", (identity, array)),
         ):
             pair = paired.measure(
                 lambda c=call: timed_call(mine, *c), lambda c=call: timed_call(other, *c), rounds
             )
-            print(paired.row(name, pair, "ms", scale=1e3, goal=2.0), flush=True)
+            yield of_pair(name, pair, "ms", WHOSE, goal=2.0, scale=1e3)
         del array
     for name, what, unit, scale in (
-        ("first result, interpreter start included", "first", "ms", 1e3),
-        (f"client's peak, map of {PEAK_CALLS:,}, chunksize 100", "peak", "MB", 1e-6),
-        (f"client's peak, {CALLS:,} submits", "peak-submit", "MB", 1e-6),
+        ("local, first result, interpreter start included", "first", "ms", 1e3),
+        (f"client's peak, local map of {PEAK_CALLS:,}, chunksize 100", "peak", "MB", 1e-6),
+        (f"client's peak, {CALLS:,} local submits", "peak-submit", "MB", 1e-6),
     ):
         pair = paired.measure(
             lambda w=what: in_fresh_process(w, "ours"),
             lambda w=what: in_fresh_process(w, "theirs"),
             rounds,
         )
-        print(paired.row(name, pair, unit, scale=scale), flush=True)
+        yield of_pair(name, pair, unit, WHOSE, scale=scale)
+
+
+def beside_peers(peers: Peers, mine: Executor) -> Iterator[Row]:
+    """Measure no-op calls of other libraries, each followed by ours."""
+    for whose, goal, arguments in (
+        ("loky", 1.0, ("peer_loky.py", CALLS, WORKERS)),
+        ("Lithops localhost v1", 50.0, ("peer_lithops.py", "local-v1", "-", LITHOPS_CALLS)),
+        ("Lithops localhost v2", 50.0, ("peer_lithops.py", "local-v2", "-", LITHOPS_CALLS)),
+    ):
+        pair = Pair([timed_map(mine, 1)], [CALLS / peers.run(*arguments)["calls_per_s"]])
+        name = f"local no-op calls by map, beside {whose}"
+        yield of_pair(name, pair, "calls/s", whose, goal, scale=-float(CALLS))
+
+
+def main() -> None:
+    """Measure, or print the figure that a parent has asked for."""
+    if sys.argv[1:2] == ["--child"]:
+        child(*sys.argv[2:])
+    else:
+        table.main(rows, __doc__)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ class Pair:
     theirs: list[float]
 
     @property
+    def medians(self) -> tuple[float, float]:
+        """Our median and theirs."""
+        return statistics.median(self.ours), statistics.median(self.theirs)
+
+    @property
     def ratio(self) -> float:
         """The median of theirs divided by ours, pair by pair: above 1, we are faster."""
         return statistics.median(
@@ -44,25 +49,3 @@ def measure(ours: Callable[[], float], theirs: Callable[[], float], rounds: int)
             else:
                 pair.theirs.append(theirs())
     return pair
-
-
-def row(what: str, pair: Pair, unit: str, scale: float = 1.0, goal: float = 1.0) -> str:
-    """Return a line of the table.
-
-    Args:
-        what: What was measured.
-        pair: The figures, in seconds or bytes.
-        unit: Name of the unit that is printed.
-        scale: Figures are multiplied by it; negative for a rate, `-scale / figure`.
-        goal: The ratio to reach.
-    """
-
-    def shown(figures: list[float]) -> float:
-        middle = statistics.median(figures)
-        return -scale / middle if scale < 0 else middle * scale
-
-    verdict = "reached" if pair.ratio >= goal else "MISSED"
-    return (
-        f"{what:44s} {shown(pair.ours):12,.1f} {shown(pair.theirs):12,.1f} {unit:10s}"
-        f" {pair.ratio:7.2f} {goal:5.1f}  {verdict}"
-    )

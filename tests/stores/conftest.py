@@ -13,6 +13,7 @@ import pytest
 
 from lambdafutures._backends.base import Store
 from lambdafutures._backends.file_store import FileStore
+from lambdafutures._backends.hot_requests import SWITCH_VARIABLE
 from lambdafutures._backends.memory_store import MemoryStore
 from lambdafutures._backends.s3_store import S3Store
 from lambdafutures._worker.s3 import S3Client
@@ -25,7 +26,9 @@ Run = Callable[[Coroutine[Any, Any, T]], T]
 PART_BYTES = 5 * 1024 * 1024
 
 PLAIN = ("memory", "file")
-STORES = (*PLAIN, *SERVERS)
+# The short way of small requests, and botocore's, which takes them where anything is unusual.
+ROUTES = ("strict", "strict-botocore")
+STORES = (*PLAIN, *SERVERS, *ROUTES[1:])
 FAST = ("memory", "file", "ministack", "strict")
 """Those on which thousands of objects take seconds, not minutes."""
 WORKERS = tuple(f"worker-{name}" for name in SERVERS)
@@ -107,7 +110,7 @@ def make_store(
         elif name == "file":
             made.append(FileStore(tmp_path / "store"))
         else:
-            server = server_named(name.removeprefix("worker-"))
+            server = server_named(name.removeprefix("worker-").removesuffix("-botocore"))
             options = {"multipart_bytes": PART_BYTES, "part_bytes": PART_BYTES, **options}
             environ = server.environ()
             if ca_bundle := os.environ.get("AWS_CA_BUNDLE"):
@@ -117,6 +120,7 @@ def make_store(
             if name in WORKERS:
                 made.append(WorkerObjects(S3Client(server.bucket, environ, **options)))
             else:
+                environ[SWITCH_VARIABLE] = "off" if name.endswith("-botocore") else ""
                 for variable, value in environ.items():
                     monkeypatch.setenv(variable, value)
                 made.append(S3Store(server.bucket, **options))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lambdafutures._backends.hot_requests import SWITCH_VARIABLE
 from lambdafutures._backends.s3_store import S3Store
 from lambdafutures._worker.s3 import S3Client
 from lambdafutures._worker.s3_http import S3Failed
@@ -49,8 +50,12 @@ def use(
     return apply
 
 
-@pytest.fixture
-def store(run: Run[Any]) -> Iterator[Callable[..., S3Store]]:
+@pytest.fixture(params=["", "off"], ids=["hot", "botocore"])
+def store(
+    request: pytest.FixtureRequest, run: Run[Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., S3Store]]:
+    """Make stores that go one of the client's two ways."""
+    monkeypatch.setenv(SWITCH_VARIABLE, request.param)
     made: list[S3Store] = []
 
     def make(bucket: str = "jobs", **options: Any) -> S3Store:

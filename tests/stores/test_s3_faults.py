@@ -12,7 +12,7 @@ from lambdafutures._wire import s3_limits
 from lambdafutures._worker.s3_http import S3Failed
 from lambdafutures.exceptions import BackendError, BlobMissing
 from tests.aws_servers import AwsServer
-from tests.stores.conftest import PART_BYTES, Run, WorkerObjects
+from tests.stores.conftest import PART_BYTES, ROUTES, Run, WorkerObjects
 from tests.stores.fault_proxy import (
     Answer,
     Close,
@@ -68,10 +68,16 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture(params=ROUTES)
+def route(request: pytest.FixtureRequest) -> str:
+    """Which of the client's two ways."""
+    return request.param
+
+
 @pytest.fixture
-def store(make_store: Callable[..., Any], proxy: FaultProxy, clock: ManualClock) -> Any:
+def store(route: str, make_store: Callable[..., Any], proxy: FaultProxy, clock: ManualClock) -> Any:
     return make_store(
-        "strict",
+        route,
         proxy.endpoint_url,
         clock=clock,
         sleep=clock.sleep_async,
@@ -90,9 +96,20 @@ def worker(make_store: Callable[..., Any], proxy: FaultProxy, clock: ManualClock
     )
 
 
-@pytest.fixture(params=["store", "worker"])
-def objects(request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue(request.param)
+@pytest.fixture(params=[*ROUTES, "worker-strict"])
+def objects(
+    request: pytest.FixtureRequest,
+    make_store: Callable[..., Any],
+    proxy: FaultProxy,
+    clock: ManualClock,
+) -> Any:
+    return make_store(
+        request.param,
+        proxy.endpoint_url,
+        clock=clock,
+        sleep=clock.sleep if request.param.startswith("worker") else clock.sleep_async,
+        chance=lambda: 0.5,
+    )
 
 
 @pytest.fixture
@@ -165,7 +182,7 @@ def test_nothing_is_repeated_for_ever(
 @pytest.mark.parametrize("is_warm", [False, True], ids=["fresh", "reused"])
 @pytest.mark.parametrize("fault", [LostReply(), Mute()], ids=str)
 def test_a_conditional_put_recognises_its_own_object(
-    store: Any,
+    route: str,
     make_store: Callable[..., Any],
     run: Run[Any],
     prefix: str,
@@ -174,7 +191,7 @@ def test_a_conditional_put_recognises_its_own_object(
     is_warm: bool,
     fault: Fault,
 ) -> None:
-    impatient = make_store("strict", proxy.endpoint_url, sleep=clock.sleep_async, try_timeout_s=0.3)
+    impatient = make_store(route, proxy.endpoint_url, sleep=clock.sleep_async, try_timeout_s=0.3)
     if is_warm:
         run(impatient.put(f"{prefix}other", b""))
     before = proxy.count("PUT")
@@ -210,6 +227,7 @@ def test_a_conflict_with_another_write_is_repeated(
     assert run(objects.put(f"{prefix}key", b"body", only_if_absent=True)) is True
 
 
+@pytest.mark.parametrize("objects", ["strict", "worker-strict"], indirect=True)
 @pytest.mark.parametrize("fault", [slow_down(), Reset(), LostReply()], ids=str)
 @pytest.mark.parametrize(
     ("method", "part"),
@@ -427,9 +445,9 @@ def test_the_workers_parts_share_the_connections_that_are_there(
 
 
 def test_many_requests_wait_for_connections_without_using_up_their_time(
-    make_store: Callable[..., Any], run: Run[Any], prefix: str, proxy: FaultProxy
+    route: str, make_store: Callable[..., Any], run: Run[Any], prefix: str, proxy: FaultProxy
 ) -> None:
-    store = make_store("strict", proxy.endpoint_url, connections=2)
+    store = make_store(route, proxy.endpoint_url, connections=2)
 
     async def put_many() -> None:
         await asyncio.gather(*(store.put(f"{prefix}{n}", b"") for n in range(20)))

@@ -62,7 +62,7 @@ def proxy(server_named: Callable[[str], AwsServer], certificate: Path) -> Iterat
         yield running
 
 
-@pytest.mark.parametrize("name", ["strict", "worker-strict"])
+@pytest.mark.parametrize("name", ["strict", "strict-botocore", "worker-strict"])
 def test_objects_of_any_size_travel_over_tls(
     name: str,
     make_store: Callable[..., Any],
@@ -86,7 +86,7 @@ def test_objects_of_any_size_travel_over_tls(
         assert len({each.connection for each in proxy.seen}) < len(proxy.seen) / 2
 
 
-@pytest.mark.parametrize("name", ["strict", "worker-strict"])
+@pytest.mark.parametrize("name", ["strict", "strict-botocore", "worker-strict"])
 def test_a_certificate_that_is_not_trusted_is_named_at_once(
     name: str, make_store: Callable[..., Any], run: Run[Any], prefix: str, proxy: FaultProxy
 ) -> None:
