@@ -20,6 +20,7 @@ class AttemptFacts:
     __slots__ = (
         "attempts",
         "done_s",
+        "fetched_bytes",
         "output",
         "packing_s",
         "peak_memory_bytes",
@@ -38,6 +39,7 @@ class AttemptFacts:
         self.setup_s = 0.0
         self.packing_s = 0.0
         self.peak_memory_bytes = 0
+        self.fetched_bytes = 0
         self.output: dict[int, dict[str, Any]] | None = None
 
     def add(self, answer: Outcome) -> None:
@@ -51,6 +53,7 @@ class AttemptFacts:
         self.packing_s = answer.packing_s
         self.peak_memory_bytes = answer.peak_memory_bytes
         self.output = answer.output or None
+        self.fetched_bytes = answer.fetched_bytes
 
 
 class Ending:
@@ -132,7 +135,7 @@ class Ending:
                 return [], _caused_by(
                     NotLoadable(
                         "a result could not be unpickled in the client: "
-                        f"{type(error).__name__}: {error}"
+                        f"{type(error).__name__}: {error}{_remedy(error)}"
                     ),
                     without_frames(error),
                 )
@@ -143,7 +146,7 @@ class Ending:
         return [], _caused_by(
             NotLoadable(
                 f"the call's {described.get('what', 'payload')} could not be unpickled in the "
-                f"worker: {described.get('type')}: {described.get('message')}"
+                f"worker: {described.get('type')}: {described.get('message')}{_notes(original)}"
             ),
             original,
         )
@@ -161,6 +164,19 @@ def without_frames(error: BaseException) -> BaseException:
     text = remote_error.describe(error)["traceback"]
     error.__context__ = None
     return _caused_by(error.with_traceback(None), _traceback_of(text))
+
+
+def _remedy(error: BaseException) -> str:
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    return (
+        f"; the worker's {error.name!r} is missing here: install what brings it in this Python, or "
+        "have the call return plain data"
+    )
+
+
+def _notes(error: BaseException) -> str:
+    return "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
 
 
 def _caused_by(error: BaseException, cause: BaseException) -> BaseException:

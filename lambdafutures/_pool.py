@@ -31,6 +31,8 @@ from lambdafutures.futures import LambdaFuture
 if TYPE_CHECKING:
     from lambdafutures._engine.durable.job import DurableJob
     from lambdafutures._engine.session import Session
+    from lambdafutures._environment.environment import Environment
+    from lambdafutures._wire.bundle import Bundle
 
 # How deep executors may nest: Lambda stops a chain at about 16 invocations of one function.
 MAX_DEPTH = 15
@@ -47,6 +49,7 @@ class Pool:
         initargs: Its arguments.
         observers: Who is told what happens.
         job: What makes it durable, or None.
+        environment: What calls need besides their pickles; None where workers have what we have.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Pool:
         initargs: tuple[Any, ...],
         observers: Sequence[Observer],
         job: DurableJob | None = None,
+        environment: Environment | None = None,
     ) -> None:
         self.name = os.urandom(6).hex() if job is None else job.handle.session
         self.job = job
@@ -70,7 +74,11 @@ class Pool:
         self._initializer = initializer
         self._initargs = initargs
         self._observers = observers
-        self._packer = Packer(serializer)
+        self.environment = environment
+        self._dumps = (
+            environment.dumps if environment else partial(codec.dumps, serializer=serializer)
+        )
+        self._packer = Packer(self._dumps)
         self._numbers = itertools.count(job.next_chunk if job is not None else 0)
         self._depth = _next_depth()
         self._pid = os.getpid()
@@ -131,7 +139,9 @@ class Pool:
             _fail(future, error)
             return future
         now_s = time.time()
-        chunk = Chunk(number, 1, function, parts, bool(kwargs), future, now_s, options)
+        chunk = Chunk(
+            number, 1, function, parts, bool(kwargs), future, now_s, options, self._bundles
+        )
         self._hand_over(session, chunk)
         return future
 
@@ -188,12 +198,11 @@ class Pool:
             else:
                 number = next(self._numbers)
                 now_s = time.time()
-                self._hand_over(
-                    session,
-                    Chunk(
-                        number, packed.calls, function, packed.parts, False, future, now_s, options
-                    ),
+                calls, parts = packed.calls, packed.parts
+                chunk = Chunk(
+                    number, calls, function, parts, False, future, now_s, options, self._bundles
                 )
+                self._hand_over(session, chunk)
             yield future
 
     def _hand_over(self, session: Session, chunk: Chunk) -> None:
@@ -227,7 +236,13 @@ class Pool:
         if exit_drain.is_shutting_down():
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
+    @property
+    def _bundles(self) -> Sequence[Bundle]:
+        return self.environment.bundles if self.environment else ()
+
     def _start_session(self) -> Session:
+        if self.environment is not None:
+            self.environment.open()
         head = self._head()
         # The first worker boots while this process imports asyncio.
         self.invoker.prestart(head)
@@ -247,17 +262,22 @@ class Pool:
             return self.job.head
         initializer = None
         if self._initializer is not None:
-            initializer = codec.dumps((self._initializer, self._initargs), self._serializer)
+            initializer = self._dumps((self._initializer, self._initargs))
+        # The paths mean nothing on another machine.
+        sys_path = None
+        if self._connection.is_here:
+            sys_path = self.environment.path if self.environment else _sys_path()
         return SessionHead(
             self.name,
             f"{sys.version_info.major}.{sys.version_info.minor}",
             self._serializer,
             initializer,
             environment=self._connection.environment,
-            # The paths mean nothing on another machine.
-            sys_path=_sys_path() if self._connection.is_here else None,
+            sys_path=sys_path,
             log_level=logging.getLogger().level,
             depth=self._depth,
+            bundles=self._bundles,
+            is_bare=self.environment is not None,
         )
 
 

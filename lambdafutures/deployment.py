@@ -34,6 +34,9 @@ class Deployment:
         timeout_s: Time-out of the functions, in seconds.
         prefix: Prefix of every key in the bucket.
         nested: Executors can be opened in its workers.
+        arch: Processor of the functions, ``"x86_64"`` or ``"arm64"``.
+        packages: Version of each package in the workers, by its normalised name; None if nobody
+            knows, as with layers that were added by hand.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Deployment:
     timeout_s: int = 900
     prefix: str = "lambdafutures"
     nested: bool = False
+    arch: str = "x86_64"
+    packages: Mapping[str, str] | None = None
 
     def to_json(self) -> str:
         """Write the deployment as JSON text."""

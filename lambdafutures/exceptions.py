@@ -27,6 +27,7 @@ __all__ = [
     "MissingExtra",
     "NotLoadable",
     "OutOfMemory",
+    "PackageError",
     "RemoteError",
     "WireError",
     "WorkerDied",
@@ -47,6 +48,10 @@ class DeploymentNotFound(LambdaFuturesError):
 
 class MissingExtra(LambdaFuturesError, ImportError):
     """Say which optional package is missing, and the command that installs it."""
+
+
+class PackageError(LambdaFuturesError):
+    """Say which package or module client and worker do not share, and what mends it."""
 
 
 class WireError(LambdaFuturesError):

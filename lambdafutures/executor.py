@@ -14,6 +14,7 @@ from lambdafutures._durable_executor import DurableExecutor, new_job, new_key
 from lambdafutures._engine import chunking
 from lambdafutures._engine.chunk import CallOptions
 from lambdafutures._engine.mapping import MapOptions, MapResults
+from lambdafutures._environment.choose import choose as choose_environment
 from lambdafutures._pool import Pool
 from lambdafutures.events import Observer
 from lambdafutures.futures import LambdaFuture
@@ -22,7 +23,11 @@ from lambdafutures.observability.stats import Statistics
 from lambdafutures.options import BackupPolicy, Limits, RetryPolicy
 
 if TYPE_CHECKING:
+    import os
     from multiprocessing.context import BaseContext
+    from types import ModuleType
+
+    from lambdafutures._environment.report import Report
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +65,15 @@ class LambdaPoolExecutor(DurableExecutor):
         limits: What a call may use.
         observers: Told of everything that happens.
         progress: Show a progress bar; needs the ``progress`` extra.
+        modules: Modules, files and folders that travel to workers beside those of your own that
+            calls are found to use: modules, names of modules, or paths.
+        exclude: What of your own modules does not travel: names of modules, or patterns of files
+            such as ``"mypackage/data/*.bin"``.
+        requirements: Packages that travel to workers: requirements such as ``["numpy>=2"]``, the
+            path of a ``requirements.txt`` or ``pyproject.toml``, or ``"auto"``: those that calls
+            are found to import, in the versions installed here. Local workers then have these,
+            modules of your own and the standard library, as on AWS, and nothing else. (On the
+            memory backend, whose workers are threads, it has no effect.)
 
     Raises:
         ValueError: If an argument is out of range.
@@ -87,6 +101,9 @@ class LambdaPoolExecutor(DurableExecutor):
         limits: Limits | None = None,
         observers: Sequence[Observer] = (),
         progress: bool = False,
+        modules: Sequence[str | os.PathLike[str] | ModuleType] = (),
+        exclude: Sequence[str] = (),
+        requirements: str | os.PathLike[str] | Sequence[str] | None = None,
     ) -> None:
         check_executor(max_workers, initializer, max_tasks_per_child, serializer)
         check_completion(completion)
@@ -106,7 +123,17 @@ class LambdaPoolExecutor(DurableExecutor):
         connection = connect(choice, max_workers, limits, max_tasks_per_child, on_aws)
         job = new_job(choice, connection, key, memory_mb, limits.memory_mb) if key else None
         who = watching(observers, progress)
-        pool = Pool(connection, serializer, initializer, initargs, who, job)
+        environment = None
+        if not durable:
+            environment = choose_environment(
+                choice.name, connection.deployment, serializer, modules, exclude, requirements
+            )
+        elif modules or requirements is not None:
+            raise ValueError(
+                "a durable job does not carry modules or requirements: deploy them with "
+                "`lambdafutures deploy --requirements`, or leave durable out"
+            )
+        pool = Pool(connection, serializer, initializer, initargs, who, job, environment)
         options = CallOptions(retry or RetryPolicy(), limits.time_s, backup=backup)
         self._set_up(choice, pool, options)
         _log.info("lambdafutures: %s backend, because %s", choice.name, choice.reason)
@@ -295,6 +322,14 @@ class LambdaPoolExecutor(DurableExecutor):
         """Why no call can run any more, or False; as `ProcessPoolExecutor` has it."""
         session = self._pool.session
         return (session and session.broken) or False
+
+    @property
+    def environment(self) -> Report:
+        """What has travelled to workers so far besides the calls: modules, packages, and why."""
+        from lambdafutures._environment.report import Report
+
+        environment = self._pool.environment
+        return environment.report() if environment else Report()
 
     def __repr__(self) -> str:
         state = "shut down" if self._pool.is_shut_down else "open"

@@ -81,7 +81,8 @@ class Timings:
         submitted_s: When the call was handed to the executor.
         sent_s: When its last attempt was sent.
         received_s: When the worker received that.
-        setup_s: Seconds from there to its chunk's first call: unpickling, imports.
+        setup_s: Seconds from there to its chunk's first call: fetching modules and packages,
+            unpickling, imports.
         run_s: Seconds that the function ran.
         packing_s: Seconds to pickle the results of its chunk.
         done_s: When the outcome reached the client.
@@ -167,6 +168,11 @@ class LambdaFuture(PackedFuture[T]):
     def peak_memory_bytes(self) -> int | None:
         """The worker's peak resident memory by the end of the call, or None if unknown."""
         return (self._facts.peak_memory_bytes or None) if self._facts else None
+
+    @property
+    def fetched_bytes(self) -> int:
+        """Length of the modules and packages that the worker fetched for the call's chunk."""
+        return self._facts.fetched_bytes if self._facts else 0
 
     @property
     def output(self) -> CallOutput | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from array import array
@@ -11,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdafutures._wire import blob, codec, frames, keys, memory_file, outcome, remote_error, seal
+from lambdafutures._wire.bundle import Bundle, check_part
+from lambdafutures._wire.bundle import digest as bundle_digest
 from lambdafutures._wire.frames import FrameReader
+from lambdafutures._wire.invocation import Invocation
 from lambdafutures._wire.journal import IDLE, SETUP, Journal
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
 from lambdafutures._wire.payload import Payload, SessionHead
@@ -185,6 +189,32 @@ def test_session_heads_come_back(session, initializer, environment, path):
         assert getattr(found, name) == getattr(sent, name), name
 
 
+def test_bundles_come_back():
+    one = Bundle([("ab" * 32, 10), ("cd" * 32, 5)], 100)
+    other = Bundle([("ef" * 32, 7)], 9, folder="/tmp/x")
+    assert one.packed_bytes == 15
+    head = SessionHead("s", "3.12", bundles=[one, other])
+    found = SessionHead.decode(head.encode())
+    assert (found.bundles, found.folders) == ((one, other), ["/tmp/x"])
+    payload = Payload(1, 1, "f", [b"x"], bundles=[one, other])
+    payload.fetched_bytes = 15
+    read = Payload.decode(payload.encode_head(with_function=False), [b"x"])
+    assert (read.folders, read.fetched_bytes) == (["/tmp/x"], 15)
+    asked = Invocation(
+        head, payload, bucket="b", prefix="p", reply="poll", out_key="o", key=b"k", deadline_s=1.0
+    )
+    told = Invocation.decode(json.loads(asked.encode()))
+    assert told.payload.bundles == [one, other]
+    assert [bundle.name for bundle in told.payload.bundles] == [one.name, other.name]
+    assert told.payload.bundles[0].unpacked_bytes == 100
+
+
+def test_a_damaged_part_of_a_bundle_is_refused():
+    check_part(b"x", bundle_digest(b"x"))
+    with pytest.raises(WireError, match="overwritten.*lambdafutures runtime remove --all"):
+        check_part(b"y", bundle_digest(b"x"))
+
+
 def test_another_version_is_refused_by_name():
     with pytest.raises(WireError, match="format 99 where this side speaks 1.*lambdafutures deploy"):
         SessionHead.decode([b'{"lambdafutures": 99}'])
@@ -222,6 +252,7 @@ def outcomes(draw):
         peak_memory_bytes=draw(st.integers(0, 2**63)),
         output=draw(said),
         fault=draw(st.none() | faults),
+        fetched_bytes=draw(st.integers(0, 2**63)),
     )
 
 

@@ -20,12 +20,19 @@ _START = (
 )
 
 
-def start_runner(path: Sequence[str], *inherited: int) -> subprocess.Popen[bytes]:
+# Without the packages of this Python, and without what their `.pth` files do.
+_NO_SITE = "-S"
+
+
+def start_runner(
+    path: Sequence[str], *inherited: int, is_bare: bool = False
+) -> subprocess.Popen[bytes]:
     """Start an interpreter that runs `lambdafutures._worker.runner.main`.
 
     Args:
         path: Its import path.
         inherited: Descriptors that it gets: requests, answers, journal and crash.
+        is_bare: It has nothing but that path.
 
     Raises:
         OSError: If no process can be started.
@@ -39,13 +46,15 @@ def start_runner(path: Sequence[str], *inherited: int) -> subprocess.Popen[bytes
     fresh = iter(moved)
     handles = [next(fresh) if handle < LOWEST_HANDLE else handle for handle in inherited]
     try:
-        return _popen(path, handles)
+        return _popen(path, handles, [_NO_SITE] if is_bare else [])
     finally:
         for handle in moved:
             os.close(handle)
 
 
-def _popen(path: Sequence[str], handles: Sequence[int]) -> subprocess.Popen[bytes]:
+def _popen(
+    path: Sequence[str], handles: Sequence[int], options: Sequence[str]
+) -> subprocess.Popen[bytes]:
     code = _START.format(
         path=path,
         requests=handles[0],
@@ -57,7 +66,7 @@ def _popen(path: Sequence[str], handles: Sequence[int]) -> subprocess.Popen[byte
     # Private, but what multiprocessing uses to give -W, -X, -O and the like to its children.
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return subprocess.Popen(
-        [sys.executable, *flags, "-c", code],
+        [sys.executable, *flags, *options, "-c", code],
         stdin=subprocess.DEVNULL,
         pass_fds=handles,
         # A group of its own: Ctrl-C in the terminal is the client's to handle, and what user code

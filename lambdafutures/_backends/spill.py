@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lambdafutures._backends.base import Store
+from lambdafutures._backends.bundle_store import put_bundle
 from lambdafutures._wire import blob, invocation, keys
 from lambdafutures._wire.invocation import Invocation, StoredParts
 
 if TYPE_CHECKING:
+    from lambdafutures._wire.bundle import Bundle
     from lambdafutures._wire.codec import Buffer
 
 # A function or an initializer below this rides in each payload; above, it is stored once.
@@ -35,6 +37,8 @@ class Spill:
         self._functions: dict[str, asyncio.Task[bool]] = {}
         self._arguments: dict[int, StoredParts] = {}
         self._initializer: asyncio.Task[StoredParts] | None = None
+        self._bundles: dict[str, asyncio.Task[bool]] = {}
+        self._trusts_store = True
 
     async def make_fit(self, asked: Invocation) -> None:
         """Store what does not fit an invocation, and name it there.
@@ -46,6 +50,8 @@ class Spill:
             BackendError: If the store refuses it.
         """
         payload = asked.payload
+        for bundle in payload.bundles:
+            await self._store_bundle(bundle)
         left_bytes = _nbytes(asked.session.encode())
         initializer = asked.session.initializer
         if initializer is not None and initializer.nbytes > INLINE_BYTES:
@@ -74,6 +80,8 @@ class Spill:
         self._functions.clear()
         self._arguments.clear()
         self._initializer = None
+        self._bundles.clear()
+        self._trusts_store = False
 
     def release(self, chunk: int) -> None:
         """Forget where a chunk's arguments are: it has ended.
@@ -89,6 +97,13 @@ class Spill:
             key = keys.blob_key(self._prefix, sha256)
             task = asyncio.ensure_future(self._store.put(key, invocation.pack_parts(parts)))
             self._functions[sha256] = task
+        await asyncio.shield(task)  # others wait for it, too
+
+    async def _store_bundle(self, bundle: Bundle) -> None:
+        task = self._bundles.get(bundle.name)
+        if task is None or _has_failed(task):
+            upload = put_bundle(self._store, self._prefix, bundle, anew=not self._trusts_store)
+            task = self._bundles[bundle.name] = asyncio.ensure_future(upload)
         await asyncio.shield(task)  # others wait for it, too
 
     async def _store_arguments(self, chunk: int, parts: Sequence[Buffer]) -> StoredParts:
@@ -112,7 +127,7 @@ class Spill:
         return StoredParts(key, 0, len(packed), blob.digest(parts))
 
 
-def _has_failed(task: asyncio.Task[bool] | asyncio.Task[StoredParts]) -> bool:
+def _has_failed(task: asyncio.Task[Any]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
 
 

@@ -86,6 +86,7 @@ class WorkerProcess:
                 theirs.fileno(),
                 self.journal.handle,
                 self._crash,
+                is_bare=session.is_bare,
             )
             frame = frames.encode(frames.HELLO, b"", session.encode())
             # On the stream, so that nobody can take it back; nor does a slow initializer then

@@ -11,6 +11,7 @@ from lambdafutures.futures import LambdaFuture
 from lambdafutures.options import BackupPolicy, RetryPolicy
 
 if TYPE_CHECKING:
+    from lambdafutures._wire.bundle import Bundle
     from lambdafutures._wire.codec import Buffer
     from lambdafutures._wire.invocation import StoredParts
     from lambdafutures._wire.outcome import Entry, Fault
@@ -62,11 +63,13 @@ class Chunk:
         future: What waits for their endings.
         submitted_s: When it was submitted, in seconds since the epoch.
         options: How its calls are to be run.
+        bundles: What they need on a worker's import path.
     """
 
     __slots__ = (
         "arguments",
         "attempts",
+        "bundles",
         "count",
         "endings",
         "function",
@@ -90,6 +93,7 @@ class Chunk:
         future: LambdaFuture[Any] | ChunkFuture,
         submitted_s: float,
         options: CallOptions,
+        bundles: Sequence[Bundle] = (),
     ) -> None:
         self.number = number
         self.count = count
@@ -100,6 +104,7 @@ class Chunk:
         self.submitted_s = submitted_s
         self.options = options
         self.place: StoredParts | None = None  # where its arguments are in a durable job's store
+        self.bundles = bundles
         self.sent = False  # an attempt has been handed over: it cannot be cancelled any more
         self.attempts = 0  # the number of the newest attempt
         self.open_calls: set[int] | None = None  # which have not ended, once some have

@@ -18,6 +18,7 @@ class Counters:
         setup_s: Seconds of set-up in workers, added up.
         run_s: Seconds that calls ran, added up.
         away_s: Seconds from sending attempts to their outcomes, added up.
+        fetched_bytes: Length of the bundles that workers fetched, added up.
     """
 
     calls_submitted: int = 0
@@ -28,3 +29,4 @@ class Counters:
     setup_s: float = 0.0
     run_s: float = 0.0
     away_s: float = 0.0
+    fetched_bytes: int = 0

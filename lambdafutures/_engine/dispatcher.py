@@ -37,5 +37,6 @@ class Dispatcher:
                 limit_s=chunk.options.time_s,
                 memory_mb=work.memory_mb,
                 place=chunk.place,
+                bundles=chunk.bundles,
             )
         )

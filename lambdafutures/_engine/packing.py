@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from lambdafutures._engine.chunk import Function
 from lambdafutures._engine.fingerprint import Fingerprint, fingerprint, is_same
 from lambdafutures._engine.importable import send_by_value_if_lost
-from lambdafutures._wire import blob, codec
+from lambdafutures._wire import blob
 
 if TYPE_CHECKING:
-    from lambdafutures._wire.codec import Buffer
+    from lambdafutures._wire.codec import Buffer, Pickled
 
 # Functions whose pickles were hashed already; when full, it starts anew. A pickle by reference is
 # about 40 bytes, so this is small, and hashing again costs 2 us.
@@ -44,11 +44,11 @@ class Packer:
     """Pickle functions and arguments.
 
     Args:
-        serializer: Who pickles what plain pickle cannot.
+        dumps: Pickle one object.
     """
 
-    def __init__(self, serializer: str) -> None:
-        self._serializer = serializer
+    def __init__(self, dumps: Callable[[Any], Pickled]) -> None:
+        self._dumps = dumps
         self._known: dict[Buffer, Function] = {}
         self._recent: dict[int, tuple[Fingerprint, Function]] = {}
         # Ids of functions that were last pickled by reference: of these, and of whatever gets such
@@ -94,7 +94,7 @@ class Packer:
     def _pickled(self, function: Callable[..., Any]) -> Function:
         send_by_value_if_lost(getattr(function, "__module__", None))
         try:
-            packed = codec.dumps(function, self._serializer)
+            packed = self._dumps(function)
         except Exception as error:
             error.add_note(f"The function {function!r} cannot be pickled.")
             raise
@@ -119,7 +119,7 @@ class Packer:
             Exception: What the pickling raised, with a note.
         """
         try:
-            return codec.dumps([item], self._serializer).parts
+            return self._dumps([item]).parts
         except Exception as error:
             error.add_note("The arguments of this call cannot be pickled.")
             raise
@@ -134,7 +134,7 @@ class Packer:
             if len(items) == 1:
                 yield PackedCalls(1, self.pack_call(items[0]))
             else:
-                yield PackedCalls(len(items), codec.dumps(items, self._serializer).parts)
+                yield PackedCalls(len(items), self._dumps(items).parts)
         except Exception as error:  # noqa: BLE001 - user code; the culprit is found by halves
             if len(items) == 1:
                 yield PackedCalls(1, (), error)

@@ -226,6 +226,7 @@ class Session:
             counters.away_s += now_s - sent_s
             counters.setup_s += answer.setup_s
             counters.run_s += answer.ran_s
+            counters.fetched_bytes += answer.fetched_bytes
             self._tell_ended(answer, now_s)
         self._scheduler.max_in_flight = self._invoker.slots
         self._carry_out(self._scheduler.on_outcome(answer, now_s))

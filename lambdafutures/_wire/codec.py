@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, TypeAlias
 
     Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -56,7 +57,13 @@ class Pickled:
         return len(self.data) + sum(map(len, self.buffers))
 
 
-def dumps(value: object, serializer: str = "cloudpickle", *, by_reference: bool = False) -> Pickled:
+def dumps(
+    value: object,
+    serializer: str = "cloudpickle",
+    *,
+    by_reference: bool = False,
+    by_value: Callable[..., bytes] | None = None,
+) -> Pickled:
     """Pickle an object.
 
     Args:
@@ -65,6 +72,7 @@ def dumps(value: object, serializer: str = "cloudpickle", *, by_reference: bool 
         serializer: ``"cloudpickle"`` or ``"dill"``: who pickles what plain pickle cannot.
         by_reference: Classes that came from the client are named, so that the client finds its own
             and does not have their attributes overwritten with a worker's.
+        by_value: Called in the place of `cloudpickle.dumps`, with the same arguments.
 
     Raises:
         Exception: Whatever the serializer raises for an object that it cannot pickle.
@@ -97,9 +105,11 @@ def dumps(value: object, serializer: str = "cloudpickle", *, by_reference: bool 
         from lambdafutures._wire import class_reference
 
         return Pickled(class_reference.dumps(value, PROTOCOL, keep_in_band), buffers)
-    import cloudpickle
+    if by_value is None:
+        import cloudpickle
 
-    return Pickled(cloudpickle.dumps(value, PROTOCOL, buffer_callback=keep_in_band), buffers)
+        by_value = cloudpickle.dumps
+    return Pickled(by_value(value, PROTOCOL, buffer_callback=keep_in_band), buffers)
 
 
 def loads(parts: Sequence[Buffer]) -> Any:

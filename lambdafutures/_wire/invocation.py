@@ -11,6 +11,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 
 from lambdafutures._wire import frames
+from lambdafutures._wire.bundle import Bundle
 from lambdafutures._wire.payload import FORMAT_VERSION, Payload, SessionHead
 from lambdafutures.exceptions import WireError
 
@@ -159,6 +160,7 @@ class Invocation:
         fields: dict[str, Any] = {"lambdafutures": FORMAT_VERSION, "key": self.key.hex()}
         fields |= {name: getattr(self, name) for name in _PLAIN}
         fields |= {name: _places(getattr(self, name)) for name in _STORED}
+        fields["bundles"] = [bundle.to_fields() for bundle in payload.bundles]
         hello = to_text(frames.pack(frames.HELLO, b"", session))
         chunk = to_text(frames.pack(frames.CHUNK, head, parts))
         # These are long, and base64, in which JSON has nothing to escape.
@@ -181,9 +183,11 @@ class Invocation:
                 name: None if fields[name] is None else StoredParts(*fields[name])
                 for name in _STORED
             }
+            payload = Payload.decode(chunk.head, chunk.parts)
+            payload.bundles = [Bundle.of_fields(each) for each in fields["bundles"]]
             return cls(
                 SessionHead.decode(frames.parse(a2b_base64(fields["session"])).parts),
-                Payload.decode(chunk.head, chunk.parts),
+                payload,
                 key=bytes.fromhex(fields["key"]),
                 **stored,
                 **{name: fields[name] for name in _PLAIN},

@@ -4,6 +4,8 @@
 
     {prefix}/blobs/{sha256}
     {prefix}/sessions/{session}/alive
+    {prefix}/blobs/bundles/{name}/{part}
+    {prefix}/blobs/bundles/{name}/about
     {prefix}/sessions/{session}/initializer
     {prefix}/sessions/{session}/proof
     {prefix}/sessions/{session}/in/{chunk}
@@ -26,6 +28,8 @@ import re
 CHUNK_DIGITS = 9  # a thousand million chunks: far beyond what one executor's memory can hold
 ATTEMPT_DIGITS = 4
 LOG_DIGITS = 9  # one a millisecond for eleven days
+PART_DIGITS = 3
+ABOUT = "about"
 
 _SESSION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _OUT = re.compile(rf"/(\d{{{CHUNK_DIGITS}}})/(\d{{{ATTEMPT_DIGITS}}})$")
@@ -35,6 +39,21 @@ _LOG = re.compile(rf"/log/(\d{{{LOG_DIGITS}}})$")
 def blob_key(prefix: str, sha256: str) -> str:
     """Return the key of the blob of that SHA-256."""
     return f"{prefix}/blobs/{sha256}"
+
+
+def bundles_prefix(prefix: str) -> str:
+    """Return what the keys of all bundles begin with."""
+    return f"{prefix}/blobs/bundles/"
+
+
+def part_key(prefix: str, bundle: str, part: int) -> str:
+    """Return the key of a part of a bundle."""
+    return f"{bundles_prefix(prefix)}{bundle}/{_padded(part, PART_DIGITS)}"
+
+
+def about_key(prefix: str, bundle: str) -> str:
+    """Return the key of what is said about a bundle; it is written after its parts."""
+    return f"{bundles_prefix(prefix)}{bundle}/{ABOUT}"
 
 
 def session_prefix(prefix: str, session: str) -> str:

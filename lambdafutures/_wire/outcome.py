@@ -6,7 +6,8 @@ Layout of the head (little-endian)::
     received f64 | set-up f64 | packing f64 | peak memory u64
     per entry: first call u32 | calls u32 | status u32 | number of parts u32
     per call: run time f32
-    details: JSON (errors, captured output, the fault), absent when there is nothing to tell
+    details: JSON (errors, captured output, the fault, bytes fetched), absent when there is
+        nothing to tell
 
 Entries are runs of consecutive calls with one status. A run of values is pickled as one list, which
 is several times faster than one by one and keeps what they share shared.
@@ -119,6 +120,7 @@ class Outcome:
         fault: What ended the attempt early, or None.
         is_first: No other attempt was served before by the runner, whose start it may have had to
             wait for, and whose memory it had to itself.
+        fetched_bytes: Length of the bundles that the worker fetched for it.
 
     Attributes:
         waited_s: How long it waited for a worker at least, in seconds; None if nobody knows. Not
@@ -131,6 +133,7 @@ class Outcome:
         "chunk",
         "entries",
         "fault",
+        "fetched_bytes",
         "is_first",
         "output",
         "packing_s",
@@ -155,6 +158,7 @@ class Outcome:
         output: dict[int, dict[str, Any]] | None = None,
         fault: Fault | None = None,
         is_first: bool = False,
+        fetched_bytes: int = 0,
     ) -> None:
         self.chunk = chunk
         self.attempt = attempt
@@ -168,6 +172,7 @@ class Outcome:
         self.fault = fault
         self.is_first = is_first
         self.waited_s: float | None = None
+        self.fetched_bytes = fetched_bytes
         self._ran_s: float | None = None
 
     @property
@@ -200,7 +205,7 @@ class Outcome:
             if entry.error is not None:
                 errors[entry.first] = entry.error
         pieces.append(self.run_s.tobytes())
-        if errors or self.output or self.fault:
+        if errors or self.output or self.fault or self.fetched_bytes:
             pieces.append(self._details(errors))
         return b"".join(pieces), parts
 
@@ -212,6 +217,8 @@ class Outcome:
             details["output"] = self.output
         if self.fault:
             details["fault"] = [self.fault.kind, self.fault.message, self.fault.call]
+        if self.fetched_bytes:
+            details["fetched_bytes"] = self.fetched_bytes
         return json.dumps(details).encode()
 
     @classmethod
@@ -277,5 +284,6 @@ class Outcome:
         for entry in self.entries:
             entry.error = errors.get(str(entry.first))
         self.output = {int(call): said for call, said in details.get("output", {}).items()}
+        self.fetched_bytes = details.get("fetched_bytes", 0)
         if "fault" in details:
             self.fault = Fault(*details["fault"])

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from lambdafutures._wire.bundle import Bundle
     from lambdafutures._wire.codec import Buffer
     from lambdafutures._wire.invocation import StoredParts
 
@@ -34,13 +35,17 @@ class SessionHead:
         sys_path: Import path of the client, for workers on its own machine.
         log_level: Level of the client's root logger.
         depth: How many executors deep the worker is nested; 1 for a worker of a plain client.
+        bundles: What the initializer needs on the import path, and every call.
+        is_bare: A local worker has the import path that is given, and no packages of its own.
     """
 
     __slots__ = (
         "_head",
+        "bundles",
         "depth",
         "environment",
         "initializer",
+        "is_bare",
         "log_level",
         "python",
         "serializer",
@@ -58,6 +63,8 @@ class SessionHead:
         sys_path: Sequence[str] | None = None,
         log_level: int | None = None,
         depth: int = 1,
+        bundles: Sequence[Bundle] = (),
+        is_bare: bool = False,
     ) -> None:
         self.session = session
         self.python = python
@@ -68,6 +75,18 @@ class SessionHead:
         self.log_level = log_level
         self.depth = depth
         self._head: bytes | None = None  # made once: on AWS it travels with each attempt
+        self.bundles = tuple(bundles)
+        self.is_bare = is_bare
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether workers cannot import all that the client can."""
+        return self.is_bare or self.sys_path is None
+
+    @property
+    def folders(self) -> list[str]:
+        """Where the bundles are unpacked."""
+        return [bundle.folder for bundle in self.bundles if bundle.folder is not None]
 
     def encode(self) -> list[Buffer]:
         """Return the head as JSON, then the parts of the initializer."""
@@ -85,6 +104,8 @@ class SessionHead:
             "sys_path": self.sys_path,
             "log_level": self.log_level,
             "depth": self.depth,
+            "bundles": [[*bundle.to_fields(), bundle.folder] for bundle in self.bundles],
+            "is_bare": self.is_bare,
         }
         return json.dumps(head).encode()
 
@@ -109,9 +130,20 @@ class SessionHead:
             sys_path=fields["sys_path"],
             log_level=fields["log_level"],
             depth=fields["depth"],
+            bundles=[_bundle(each) for each in fields["bundles"]],
+            is_bare=fields["is_bare"],
         )
         head._head = text
         return head
+
+
+def _bundle(fields: Sequence[Any]) -> Bundle:
+    from lambdafutures._wire.bundle import Bundle
+
+    *described, folder = fields
+    bundle = Bundle.of_fields(described)
+    bundle.folder = folder
+    return bundle
 
 
 def check_version(head: bytes) -> dict[str, Any]:
@@ -154,13 +186,18 @@ class Payload:
             runner has no supervisor but the client.
         place: Where the store has the arguments of a durable call, and its function under its
             hash. What is empty here is read from there.
+        bundles: What the calls need on the import path. The head names the folders where they are
+            unpacked, once they are.
     """
 
     __slots__ = (
         "arguments",
         "attempt",
+        "bundles",
         "calls",
         "chunk",
+        "fetched_bytes",
+        "folders",
         "function",
         "function_parts",
         "has_kwargs",
@@ -183,6 +220,7 @@ class Payload:
         memory_mb: int | None = None,
         received_s: float | None = None,
         place: StoredParts | None = None,
+        bundles: Sequence[Bundle] = (),
     ) -> None:
         self.chunk = chunk
         self.attempt = attempt
@@ -195,6 +233,11 @@ class Payload:
         self.memory_mb = memory_mb
         self.received_s = received_s
         self.place = place
+        self.bundles = bundles
+        self.folders: Sequence[str] = ()
+        """In the worker: where the bundles are."""
+        self.fetched_bytes = 0
+        """In the worker: length of the bundles that were fetched for it."""
 
     @property
     def nbytes(self) -> int:
@@ -211,12 +254,16 @@ class Payload:
         """
         calls = "null" if self.calls is None else json.dumps(self.calls)
         received = "" if self.received_s is None else f',"received_s":{self.received_s}'
+        carried = ""
+        if self.bundles:
+            folders = [bundle.folder for bundle in self.bundles if bundle.folder is not None]
+            carried = f',"folders":{json.dumps(folders)},"fetched_bytes":{self.fetched_bytes}'
         return (
             f'{{"lambdafutures":{FORMAT_VERSION},"chunk":{self.chunk},"attempt":{self.attempt},'
             f'"function":"{self.function}",'
             f'"function_parts":{len(self.function_parts) if with_function else 0},'
             f'"has_kwargs":{"true" if self.has_kwargs else "false"},"calls":{calls},'
-            f'"limit_s":{"null" if self.limit_s is None else self.limit_s}{received}}}'
+            f'"limit_s":{"null" if self.limit_s is None else self.limit_s}{received}{carried}}}'
         ).encode()
 
     @classmethod
@@ -233,7 +280,7 @@ class Payload:
         fields = check_version(head)
         split = fields["function_parts"]
         calls = fields["calls"]
-        return cls(
+        payload = cls(
             chunk=fields["chunk"],
             attempt=fields["attempt"],
             function=fields["function"],
@@ -244,3 +291,7 @@ class Payload:
             limit_s=fields["limit_s"],
             received_s=fields.get("received_s"),
         )
+        if "folders" in fields:
+            payload.folders = fields["folders"]
+            payload.fetched_bytes = fields["fetched_bytes"]
+        return payload

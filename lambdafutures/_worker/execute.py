@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lambdafutures._wire import codec, outcome, remote_error
 from lambdafutures._wire.outcome import Entry, Fault, Outcome
+from lambdafutures._worker import advice, import_path
 from lambdafutures._worker.cache import FunctionCache
 from lambdafutures._worker.capture import Capture
 from lambdafutures._worker.memory import PeakMemory
@@ -42,9 +43,17 @@ class Execution:
         journal: Where to note what runs and to keep what has ended.
         capture: Where calls' output is kept, or None.
         serializer: Who pickles what plain pickle cannot.
+        is_apart: This process cannot import all that the client can.
     """
 
-    def __init__(self, journal: Notes, capture: Capture | None, serializer: str) -> None:
+    def __init__(
+        self,
+        journal: Notes,
+        capture: Capture | None,
+        serializer: str,
+        is_apart: bool = False,
+    ) -> None:
+        self._is_apart = is_apart
         self._journal = journal
         self._capture = capture
         self._serializer = serializer
@@ -67,6 +76,9 @@ class Execution:
             payload.chunk, payload.attempt, received_s=received_s, is_first=self._is_first
         )
         self._is_first = False
+        answer.fetched_bytes = payload.fetched_bytes
+        if payload.folders:
+            import_path.lead_with(payload.folders)
         try:
             function = self._functions.load(payload.function, payload.function_parts)
         except BlobMissing as missing:
@@ -88,6 +100,8 @@ class Execution:
     def _not_loaded(
         self, answer: Outcome, payload: Payload, error: BaseException, what: str
     ) -> Outcome:
+        if self._is_apart:
+            advice.advise(error)
         described = remote_error.describe(error) | {"what": what}
         parts = remote_error.pack(error, self._serializer)
         # The number of calls is in the arguments, which nobody could read: the client knows it.
@@ -167,6 +181,8 @@ class _Chunk:
         self._entries.append(self._error_entry(index, error))
 
     def _error_entry(self, index: int, error: BaseException) -> Entry:
+        if self._execution._is_apart:
+            advice.advise(error)
         described = remote_error.describe(error)
         parts = remote_error.pack(error, self._execution._serializer)
         return Entry(index, 1, outcome.RAISED, parts, described)

@@ -18,7 +18,7 @@ from lambdafutures._wire.frames import Encoded, Frame
 from lambdafutures._wire.journal import Journal
 from lambdafutures._wire.outcome import DIED, Fault
 from lambdafutures._wire.payload import Payload, SessionHead
-from lambdafutures._worker import guard
+from lambdafutures._worker import guard, import_path
 from lambdafutures._worker.capture import Capture
 from lambdafutures._worker.execute import Execution
 
@@ -66,7 +66,7 @@ def _serve(requests: socket.socket, answers: socket.socket, journal_handle: int)
         _send(answers, frames.encode(frames.FAILED, described))
         return
     journal = Journal(journal_handle)
-    execution = Execution(journal, capture, session.serializer)
+    execution = Execution(journal, capture, session.serializer, is_apart=session.is_apart)
     journal.end()
     here = os.getpid()
     while (payload := _next(requests)) is not None:
@@ -82,6 +82,7 @@ def _serve(requests: socket.socket, answers: socket.socket, journal_handle: int)
 def _prepare(session: SessionHead, capture: Capture) -> None:
     if session.sys_path is not None:
         sys.path[:] = session.sys_path
+    import_path.lead_with(session.folders)
     os.environ.update(session.environment)
     os.environ[DEPTH_VARIABLE] = str(session.depth)
     capture.install(session.log_level)

@@ -16,6 +16,7 @@ from lambdafutures._wire.invocation import Invocation, StoredParts
 from lambdafutures._wire.journal import IDLE
 from lambdafutures._wire.outcome import NOT_LOADED, Fault, Outcome
 from lambdafutures._worker import late, refusals
+from lambdafutures._worker.bundles import NoRoom, Shelf
 from lambdafutures._worker.runner_process import RunnerProcess
 from lambdafutures._worker.s3 import S3Client
 from lambdafutures._worker.s3_http import S3Failed
@@ -49,6 +50,7 @@ class Supervisor:
     def __init__(self) -> None:
         self._runner: RunnerProcess | None = None
         self._stores: dict[str, S3Client] = {}
+        self._shelf = Shelf()
 
     def serve(self, fields: object, context: Any) -> dict[str, object]:
         """Run one invocation and return its answer.
@@ -81,6 +83,8 @@ class Supervisor:
                 return invocation.answer(dropped="its session has ended")
             frame = self._outcome(asked, context, ends_s)
             return self._answer(asked, frame, time.monotonic() - began_s, ends_s)
+        except NoRoom as error:
+            return invocation.answer(refused=str(error))
         except S3Failed as failed:
             lasting = refusals.explain(failed, asked.bucket, asked.prefix)
             if lasting is not None or asked.proof_key is not None:
@@ -128,6 +132,8 @@ class Supervisor:
                 frame = self._watch(asked, memory_mb, ends_s, runner)
         except BlobMissing as missing:
             return self._packed(asked, Fault(outcome.BLOB_MISSING, str(missing)))
+        except NoRoom:
+            raise  # no other attempt of the session would fare better
         except WireError as error:
             return self._packed(asked, Fault(outcome.REFUSED, str(error)))
         except OSError as error:
@@ -178,12 +184,24 @@ class Supervisor:
         runner = self._runner
         if runner is not None and (runner.session != asked.session.session or runner.has_ended):
             self._drop_runner()
+        self._fetch_bundles(asked, ends_s)
         if self._runner is None:
             if asked.stored_initializer is not None:
                 data, *buffers = self._fetched(asked, asked.stored_initializer, ends_s)
                 asked.session.initializer = Pickled(data, buffers)
             self._runner = RunnerProcess(asked.session)
         return self._runner
+
+    def _fetch_bundles(self, asked: Invocation, ends_s: float) -> None:
+        payload = asked.payload
+        # What the initializer needs, every call needs: it is among the payload's.
+        if payload.bundles:
+            payload.fetched_bytes += self._shelf.fetch(
+                payload.bundles, self._store(asked.bucket), asked.prefix, ends_s, self._drop_runner
+            )
+            folders = {bundle.name: bundle.folder for bundle in payload.bundles}
+            for bundle in asked.session.bundles:
+                bundle.folder = folders[bundle.name]
 
     def _drop_runner(self) -> None:
         runner, self._runner = self._runner, None

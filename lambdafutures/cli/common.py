@@ -83,7 +83,7 @@ def explain(
     def explained(arguments: argparse.Namespace) -> int:
         from lambdafutures.deploy.errors import AwsFault, DeployError
         from lambdafutures.deploy.remedies import remedy
-        from lambdafutures.exceptions import MissingExtra
+        from lambdafutures.exceptions import BackendError, MissingExtra, PackageError
 
         try:
             return run(arguments)
@@ -95,7 +95,7 @@ def explain(
                 profile=arguments.profile,
             )
             print(f"lambdafutures: {fault}\n  -> {mended_by}", file=sys.stderr)
-        except (DeployError, MissingExtra, ValueError) as error:
+        except (BackendError, DeployError, MissingExtra, PackageError, ValueError) as error:
             print(f"lambdafutures: {error}", file=sys.stderr)
         return 1
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import lambdafutures
 from lambdafutures.cli import common
 
 if TYPE_CHECKING:
+    from lambdafutures.deploy.options import Options
     from lambdafutures.deploy.session import Aws
     from lambdafutures.deployment import Deployment
 
@@ -51,6 +53,40 @@ def add_parser(verbs: Any) -> None:
         help="have workers able to open executors themselves: the zip grows from 0.6 to 7 MB",
     )
     parser.add_argument(
+        "--disk",
+        type=int,
+        metavar="MB",
+        help="size of the functions' /tmp, for large requirements of executors (default: 512)",
+    )
+    packages = parser.add_mutually_exclusive_group()
+    packages.add_argument(
+        "--requirements",
+        metavar="FILE",
+        help="deploy the packages of a requirements.txt or pyproject.toml with the functions",
+    )
+    packages.add_argument(
+        "--from-env",
+        action="store_true",
+        help="deploy the packages that this Python has installed, in the same versions",
+    )
+    packages.add_argument(
+        "--no-requirements", action="store_true", help="deploy no packages any more"
+    )
+    image = parser.add_mutually_exclusive_group()
+    image.add_argument(
+        "--image",
+        metavar="URI",
+        help="run the functions from a container image, for packages beyond Lambda's 250 MB",
+    )
+    image.add_argument(
+        "--no-image", action="store_true", help="run them from Lambda's own Python again"
+    )
+    image.add_argument(
+        "--print-dockerfile",
+        action="store_true",
+        help="print the Dockerfile of such an image, with the --requirements, and do nothing else",
+    )
+    parser.add_argument(
         "--print-template",
         action="store_true",
         help="print the CloudFormation template and do nothing else; does not ask AWS",
@@ -64,8 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Deploy and return the exit status.
 
     Args:
-        arguments: `name`, `region`, `profile`, `memory`, `timeout`, `arch`, `nested`,
-            `print_template`, `dry_run` and `yes`.
+        arguments: `name`, `region`, `profile`, `memory`, `timeout`, `arch`, `nested`, `disk`,
+            `requirements`, `from_env`, `no_requirements`, `image`, `no_image`,
+            `print_dockerfile`, `print_template`, `dry_run` and `yes`.
     """
     from lambdafutures.deploy import bundle, plan, template
 
@@ -75,9 +112,14 @@ def run(arguments: argparse.Namespace) -> int:
         "timeout_s": arguments.timeout,
         "arch": arguments.arch,
         "nested": arguments.nested,
+        "disk_mb": arguments.disk,
+        "image": "" if arguments.no_image else arguments.image,
     }
     options = plan.choose_options(name, given, None)  # refuses bad values before AWS is asked
+    if arguments.print_dockerfile:
+        return _print_dockerfile(arguments, options)
     if arguments.print_template:
+        options, _ = _with_packages(arguments, options)
         worker = bundle.build(nested=options.nested)
         whole = template.full_template(options, worker.sha256, lambdafutures.__version__)
         print(json.dumps(whole, indent=2))
@@ -102,8 +144,9 @@ def _bring_up_to_date(
             f"{aws.region}, or run `lambdafutures destroy --name {name}` first"
         )
     options = plan.choose_options(name, given, survey.look(aws, name).template)
+    options, layer = _with_packages(arguments, options)
     worker = bundle.build(nested=options.nested)
-    wanted = plan.draw(options, worker, lambdafutures.__version__)
+    wanted = plan.draw(options, worker, lambdafutures.__version__, layer)
     found = survey.survey(aws, wanted)
     steps = plan.plan_steps(found, wanted)
     print(f"deployment {name} in {aws.region}")
@@ -121,4 +164,38 @@ def _bring_up_to_date(
         f"ready: {', '.join(deployment.functions.values())}, bucket {deployment.bucket}, "
         f"{deployment.concurrency} calls at once"
     )
+    return 0
+
+
+def _with_packages(arguments: argparse.Namespace, options: Options) -> tuple[Options, bytes | None]:
+    """Return the options with the packages that are asked for, or stay, and their zip if made."""
+    from lambdafutures._environment.requirements import Request, read
+    from lambdafutures.cli.bar import Bar
+    from lambdafutures.deploy import layer
+
+    if arguments.no_requirements:
+        return replace(options, layer=layer.NO_LAYER), None
+    if arguments.requirements:
+        request = read(arguments.requirements)
+    elif arguments.from_env:
+        request = layer.of_environment()
+    elif options.layer and options.layer.target != str(options.target):
+        request = Request(options.layer.requirements)  # for another Python or processor
+    else:
+        return options, None
+    with Bar() as bar:
+        made, data = layer.build(request, options.target, bar.show)
+    return replace(options, layer=made), data
+
+
+def _print_dockerfile(arguments: argparse.Namespace, options: Options) -> int:
+    from lambdafutures._environment.requirements import read
+    from lambdafutures.deploy import image, layer
+
+    lines: tuple[str, ...] = ()
+    if arguments.requirements:
+        lines = read(arguments.requirements).lines
+    elif arguments.from_env:
+        lines = layer.of_environment().lines
+    print(image.dockerfile(options, lambdafutures.__version__, lines), end="")
     return 0

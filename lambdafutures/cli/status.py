@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lambdafutures.cli import common
 
+IMAGE = "image"
+
 if TYPE_CHECKING:
     from lambdafutures.deploy.status import FunctionStatus, Holdings
 
@@ -89,9 +91,9 @@ def _holdings(holdings: Holdings) -> str:
 def _describe(function: FunctionStatus, expected: str) -> str:
     if not function.runtime:
         return "gone: run `lambdafutures deploy`"
+    told = f"{function.runtime}, {function.arch}, {function.memory_mb} MB, {function.timeout_s} s"
+    if function.runtime == IMAGE:
+        return told
     is_current = function.code_sha256 == expected
     code = "this version" if is_current else "another version: run `lambdafutures deploy`"
-    return (
-        f"{function.runtime}, {function.arch}, {function.memory_mb} MB, {function.timeout_s} s, "
-        f"code of {code}"
-    )
+    return f"{told}, code of {code}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from lambdafutures.deploy.bucket import Bucket
 from lambdafutures.deploy.errors import AwsFault, DeployError
+from lambdafutures.deploy.layer import build_again
 from lambdafutures.deploy.plan import (
     ROLLED_BACK,
     USABLE,
@@ -82,6 +83,8 @@ def deploy(aws: Aws, wanted: Blueprint, found: Found, report: Report) -> Deploym
         timeout_s=wanted.options.timeout_s,
         prefix=wanted.options.prefix,
         nested=wanted.options.nested,
+        arch=wanted.options.arch,
+        packages=None if wanted.options.image else dict(wanted.options.layer.packages),
     )
     remember(deployment)
     return deployment
@@ -96,6 +99,10 @@ def _carry_out(aws: Aws, stack: Stack, step: Step, wanted: Blueprint, found: Fou
         case Action.UPLOAD:
             bucket = Bucket(aws, stack.resources()[BUCKET])
             bucket.put(wanted.key, wanted.bundle.data, wanted.bundle.sha256)
+        case Action.UPLOAD_LAYER:
+            layer = wanted.options.layer
+            data = wanted.layer or build_again(layer, wanted.options.target)
+            Bucket(aws, stack.resources()[BUCKET]).put(wanted.layer_key, data, layer.sha256)
         case Action.STRIP:
             stack.update(without_functions(found.template or {}, found.missing))
         case Action.UPDATE:
@@ -123,7 +130,7 @@ def _mend_code(aws: Aws, wanted: Blueprint, found: Found) -> None:
         )
         return answer
 
-    current = set(wanted.options.functions.values())
+    current = set() if wanted.options.image else set(wanted.options.functions.values())
     for function in current.intersection(found.amiss):
         if ask()["CodeSha256"] != wanted.bundle.code_sha256:
             aws.call(
@@ -153,7 +160,8 @@ def _mend_retries(aws: Aws, functions: Iterable[str]) -> None:
 
 def _drop_old_code(bucket: Bucket, wanted: Blueprint) -> None:
     # Only now: until its update was complete, the stack might have been rolled back to the old zip.
-    old = [key for key in bucket.keys(worker_prefix(wanted.options.prefix)) if key != wanted.key]
+    current = (wanted.key, wanted.layer_key)
+    old = [key for key in bucket.keys(worker_prefix(wanted.options.prefix)) if key not in current]
     bucket.delete(old)
 
 

@@ -15,6 +15,9 @@ from lambdafutures.deployment import Deployment
 
 Answer: TypeAlias = Mapping[str, Any] | AwsFault
 
+# `PackageType` of a function that runs a container image.
+IMAGE = "Image"
+
 
 class State(Enum):
     """Say how a check ended."""
@@ -172,6 +175,9 @@ class Judge:
             if answer.code in MISSING:
                 return failed(check, f"there is no such function in {self.region}", self._deploy)
             return self._fault(check, answer, self.place.function_arn(function))
+        if answer.get("PackageType") == IMAGE:
+            # Which Python is in it, only a call can tell: the round trip does.
+            return ok(check, f"a container image, {answer.get('MemorySize')} MB")
         runtime = str(answer.get("Runtime", "")).removeprefix("python")
         if runtime != python:
             return failed(
@@ -199,6 +205,8 @@ class Judge:
         check = f"code of {function}"
         if isinstance(answer, AwsFault):
             return skipped(check, "there is no function to look at")
+        if answer.get("PackageType") == IMAGE:
+            return ok(check, "in the container image")
         if answer.get("CodeSha256") != expected:
             return failed(
                 check, "it is not the worker of this version of lambdafutures", self._deploy

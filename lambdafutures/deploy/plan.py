@@ -17,6 +17,7 @@ from lambdafutures.deploy.template import (
     code_key,
     deployed_options,
     full_template,
+    layer_key,
 )
 
 # What a stack can be updated from, and what can only be removed (AWS CloudFormation's states).
@@ -42,17 +43,24 @@ class Blueprint:
         bundle: The worker's zip.
         first: The template of the first step: the bucket.
         template: The whole template.
+        layer: The zip of the deployed packages, where it was made by this run.
     """
 
     options: Options
     bundle: Bundle
     first: Template
     template: Template
+    layer: bytes | None = None
 
     @property
     def key(self) -> str:
         """Key of the worker's zip in the bucket."""
         return code_key(self.options.prefix, self.bundle.sha256)
+
+    @property
+    def layer_key(self) -> str:
+        """Key of the zip of the deployed packages in the bucket; empty if there are none."""
+        return layer_key(self.options.prefix, self.options.layer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class Found:
         template: The template that it was last given.
         bucket: Name of its bucket; empty if that is gone.
         has_code: The wanted zip is in the bucket.
+        has_layer: So are the wanted packages, or none are wanted.
         missing: Functions of the stack that somebody has deleted.
         amiss: Functions whose code or retry setting somebody has changed.
         strangers: What has a name of ours and does not belong to the stack.
@@ -75,6 +84,7 @@ class Found:
     template: Mapping[str, Any] | None = None
     bucket: str = ""
     has_code: bool = False
+    has_layer: bool = True
     missing: tuple[str, ...] = ()
     amiss: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
@@ -86,6 +96,7 @@ class Action(Enum):
     REMOVE = "remove"
     CREATE = "create"
     UPLOAD = "upload"
+    UPLOAD_LAYER = "upload layer"
     STRIP = "strip"
     UPDATE = "update"
     MEND = "mend"
@@ -123,19 +134,21 @@ def choose_options(
     return Options(name=name, **options)
 
 
-def draw(options: Options, bundle: Bundle, version: str) -> Blueprint:
+def draw(options: Options, bundle: Bundle, version: str, layer: bytes | None = None) -> Blueprint:
     """Return the blueprint of a deployment.
 
     Args:
         options: What is to be deployed.
         bundle: The worker's zip.
         version: Version of lambdafutures in it.
+        layer: The zip of the packages, where it was made by this run.
     """
     return Blueprint(
         options,
         bundle,
         bucket_template(options),
         full_template(options, bundle.sha256, version),
+        layer,
     )
 
 
@@ -162,6 +175,9 @@ def plan_steps(found: Found, wanted: Blueprint) -> tuple[Step, ...]:
     if anew or not found.has_code:
         size_kb = len(wanted.bundle.data) / 1e3
         steps.append(Step(Action.UPLOAD, f"upload the worker, {wanted.key} ({size_kb:.0f} kB)"))
+    if wanted.options.layer and (anew or not found.has_layer):
+        packages = ", ".join(f"{name} {v}" for name, v in wanted.options.layer.packages)
+        steps.append(Step(Action.UPLOAD_LAYER, f"upload the packages {packages}"))
     if not anew and found.missing:
         lost = ", ".join(found.missing)
         steps.append(Step(Action.STRIP, f"take out of stack {name} what was deleted: {lost}"))

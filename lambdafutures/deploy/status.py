@@ -23,7 +23,8 @@ class FunctionStatus:
 
     Args:
         name: Its name.
-        runtime: Its runtime, such as ``"python3.12"``; empty if somebody has deleted it.
+        runtime: Its runtime, such as ``"python3.12"``, or ``"image"``; empty if somebody has
+            deleted it.
         memory_mb: Its memory.
         timeout_s: Its time-out.
         arch: Its processor.
@@ -125,7 +126,7 @@ def _function(aws: Aws, name: str) -> FunctionStatus:
         raise
     return FunctionStatus(
         name,
-        there.get("Runtime", ""),
+        there.get("Runtime") or there.get("PackageType", "").lower(),
         there["MemorySize"],
         there["Timeout"],
         ", ".join(there.get("Architectures", ())),

@@ -71,6 +71,7 @@ def survey(aws: Aws, wanted: Blueprint) -> Found:
         found.template,
         found.bucket,
         has_code=bool(found.bucket) and bucket.has(wanted.key),
+        has_layer=not wanted.layer_key or (bool(found.bucket) and bucket.has(wanted.layer_key)),
         missing=tuple(missing),
         amiss=tuple(_amiss(aws, known, configurations)),
         strangers=tuple(strangers),
@@ -78,9 +79,9 @@ def survey(aws: Aws, wanted: Blueprint) -> Found:
 
 
 def _functions_of(template: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the code key of each function of a deployed template."""
+    """Return the code key of each function of a deployed template; empty for an image's."""
     return {
-        resource["Properties"]["FunctionName"]: resource["Properties"]["Code"]["S3Key"]
+        resource["Properties"]["FunctionName"]: resource["Properties"]["Code"].get("S3Key", "")
         for resource in (template or {}).get("Resources", {}).values()
         if resource["Type"] == FUNCTION_TYPE
     }
@@ -113,6 +114,8 @@ def _amiss(
 
 
 def _has_code(configuration: Mapping[str, Any], key: str) -> bool:
+    if not key:
+        return True  # of an image, the stack names the code
     sha256 = base64.b64decode(configuration["CodeSha256"]).hex()
     return key.endswith(f"/{sha256}.zip")
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lambdafutures.deploy.bundle import HANDLER, NESTED_VARIABLES
-from lambdafutures.deploy.options import Options
+from lambdafutures.deploy.layer import Layer
+from lambdafutures.deploy.options import DISK_MB, Options
 from lambdafutures.deploy.policy import worker_statements
 
 Template = dict[str, Any]
@@ -37,8 +38,11 @@ def deployed_options(template: Mapping[str, Any]) -> dict[str, Any]:
         template: A template of ours.
     """
     known = template.get("Metadata", {}).get(METADATA, {})
-    kept = ("memory_mb", "timeout_s", "arch", "nested")
-    return {field: known[field] for field in kept if field in known}
+    kept = ("memory_mb", "timeout_s", "arch", "nested", "disk_mb", "image")
+    options = {field: known[field] for field in kept if field in known}
+    if "layer" in known:
+        options["layer"] = Layer.of_fields(known["layer"])
+    return options
 
 
 def code_key(prefix: str, sha256: str) -> str:
@@ -49,6 +53,16 @@ def code_key(prefix: str, sha256: str) -> str:
         sha256: SHA-256 of the zip, in hexadecimal.
     """
     return f"{worker_prefix(prefix)}{sha256}.zip"
+
+
+def layer_key(prefix: str, layer: Layer) -> str:
+    """Return the key of the zip with the packages that are deployed; empty if there are none.
+
+    Args:
+        prefix: Prefix of every key.
+        layer: The packages.
+    """
+    return f"{worker_prefix(prefix)}packages/{layer.sha256}.zip" if layer else ""
 
 
 def worker_prefix(prefix: str) -> str:
@@ -73,11 +87,20 @@ def bucket_template(options: Options) -> Template:
                 "python": options.python,
                 "prefix": options.prefix,
                 "nested": options.nested,
+                **_beyond(options),
             }
         },
         "Resources": {BUCKET: _bucket(options)},
         "Outputs": {BUCKET: {"Value": {"Ref": BUCKET}}},
     }
+
+
+def _beyond(options: Options) -> Template:
+    """Return the options that most deployments do without."""
+    disk = {"disk_mb": options.disk_mb} if options.disk_mb != DISK_MB[0] else {}
+    layer = {"layer": options.layer.to_fields()} if options.layer else {}
+    image = {"image": options.image} if options.image else {}
+    return disk | layer | image
 
 
 def full_template(options: Options, sha256: str, version: str) -> Template:
@@ -92,15 +115,17 @@ def full_template(options: Options, sha256: str, version: str) -> Template:
     template["Metadata"][METADATA] |= {"version": version, "code_sha256": sha256}
     resources = template["Resources"]
     resources["Role"] = _role(options)
+    if options.layer:
+        resources[_layer_name(options)] = _layer(options)
     for size, name in options.functions.items():
-        suffix = logical_suffix(options.python, size)
+        suffix = logical_suffix(options.python, size, is_image=bool(options.image))
         resources[f"LogGroup{suffix}"] = _log_group(options, name)
         resources[f"Function{suffix}"] = _function(options, size, name, sha256)
         resources[f"Events{suffix}"] = _events(suffix)
     return template
 
 
-def logical_suffix(python: str, size: int) -> str:
+def logical_suffix(python: str, size: int, *, is_image: bool = False) -> str:
     """Return what tells the resources of one function from another's.
 
     The Python version is part of it, so that a new one makes new resources and removes the old.
@@ -108,8 +133,9 @@ def logical_suffix(python: str, size: int) -> str:
     Args:
         python: Minor version of Python.
         size: Memory in MB.
+        is_image: It runs a container image.
     """
-    return f"Py{python.replace('.', '')}M{size}"
+    return f"Py{python.replace('.', '')}{'Image' if is_image else ''}M{size}"
 
 
 def without_functions(template: Mapping[str, Any], names: Iterable[str]) -> Template:
@@ -235,23 +261,63 @@ def _log_group(options: Options, function: str) -> Template:
 
 
 def _function(options: Options, size: int, name: str, sha256: str) -> Template:
-    variables = {"Environment": {"Variables": dict(NESTED_VARIABLES)}} if options.nested else {}
+    suffix = logical_suffix(options.python, size, is_image=bool(options.image))
+    more: Template = {}
+    if options.nested:
+        more["Environment"] = {"Variables": dict(NESTED_VARIABLES)}
+    if options.disk_mb != DISK_MB[0]:
+        more["EphemeralStorage"] = {"Size": options.disk_mb}
+    if options.layer:
+        more["Layers"] = [{"Ref": _layer_name(options)}]
     return {
         "Type": FUNCTION_TYPE,
         # Removed before its log group, which it could not write to otherwise.
-        "DependsOn": [f"LogGroup{logical_suffix(options.python, size)}"],
+        "DependsOn": [f"LogGroup{suffix}"],
         "Properties": {
             "FunctionName": name,
             "Description": f"Worker of the lambdafutures deployment {options.name}",
-            "Runtime": f"python{options.python}",
-            "Handler": HANDLER,
             "Architectures": [options.arch],
             "MemorySize": size,
             "Timeout": options.timeout_s,
             "Role": {"Fn::GetAtt": ["Role", "Arn"]},
-            "Code": {"S3Bucket": {"Ref": BUCKET}, "S3Key": code_key(options.prefix, sha256)},
             "Tags": _tags(options),
-            **variables,
+            **_code(options, sha256),
+            **more,
+        },
+    }
+
+
+def _code(options: Options, sha256: str) -> Template:
+    if options.image:
+        return {
+            "PackageType": "Image",
+            "Code": {"ImageUri": options.image},
+            "ImageConfig": {"Command": [HANDLER]},
+        }
+    return {
+        "Runtime": f"python{options.python}",
+        "Handler": HANDLER,
+        "Code": {"S3Bucket": {"Ref": BUCKET}, "S3Key": code_key(options.prefix, sha256)},
+    }
+
+
+def _layer_name(options: Options) -> str:
+    # Its content is part of its name: a layer's version cannot be changed, only replaced.
+    return f"Packages{options.layer.sha256[:12]}"
+
+
+def _layer(options: Options) -> Template:
+    return {
+        "Type": "AWS::Lambda::LayerVersion",
+        "Properties": {
+            "LayerName": f"{options.name}-packages",
+            "Description": f"Packages of the lambdafutures deployment {options.name}",
+            "CompatibleRuntimes": [f"python{options.python}"],
+            "CompatibleArchitectures": [options.arch],
+            "Content": {
+                "S3Bucket": {"Ref": BUCKET},
+                "S3Key": layer_key(options.prefix, options.layer),
+            },
         },
     }
 

@@ -32,6 +32,7 @@ class Statistics:
         setup_s: Seconds of set-up in workers (unpickling, imports), added up.
         away_s: Seconds from sending attempts to receiving their outcomes, added up.
         requests: Requests to AWS by operation.
+        fetched_bytes: Length of the modules and packages that workers fetched.
     """
 
     calls_submitted: int = 0
@@ -49,6 +50,7 @@ class Statistics:
     setup_s: float = 0.0
     away_s: float = 0.0
     requests: Mapping[str, int] = field(default_factory=dict)
+    fetched_bytes: int = 0
 
     @property
     def setup_share(self) -> float:
@@ -85,4 +87,5 @@ class Statistics:
             setup_s=counters.setup_s,
             away_s=counters.away_s,
             requests=dict(invoker.requests),
+            fetched_bytes=counters.fetched_bytes,
         )
