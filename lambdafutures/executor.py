@@ -46,11 +46,12 @@ class LambdaPoolExecutor(DurableExecutor):
         mp_context: Accepted for compatibility, and warned about: no multiprocessing is used.
         initializer: Called once in each worker before its first call.
         initargs: Arguments for `initializer`.
-        max_tasks_per_child: Submitted calls, or chunks of a map, after which a local worker is
-            replaced by a fresh one.
-        backend: ``"local"``, ``"aws"`` or ``"memory"`` (threads of this process, for tests and
-            debuggers). By default what `$LAMBDAFUTURES_BACKEND` names, else AWS if a deployment is
-            set up, else local.
+        max_tasks_per_child: Submitted calls, or chunks of a map, after which a worker of this
+            machine is replaced by a fresh one.
+        backend: ``"local"``, ``"aws"``, or ``"memory"``: threads of this process, for tests,
+            debuggers and coverage, which share its modules, have no memory limit, keep no output
+            and cannot be killed. By default what `$LAMBDAFUTURES_BACKEND` names, else AWS if a
+            deployment is set up, else local.
         deployment: Name of the deployment on AWS; by default what `$LAMBDAFUTURES_DEPLOYMENT`
             names, else the one that is set up.
         completion: How outcomes come home from AWS: ``"response"`` holds a connection for each

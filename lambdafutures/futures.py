@@ -176,7 +176,10 @@ class LambdaFuture(PackedFuture[T]):
 
     @property
     def output(self) -> CallOutput | None:
-        """What the call printed and logged; None while it has not ended."""
+        """What the call printed and logged; None while it has not ended.
+
+        It is empty on the memory backend, whose threads share one output.
+        """
         if self._facts is None:
             return None
         said = (self._facts.output or {}).get(0, {})

@@ -87,7 +87,8 @@ class Limits:
 
     Args:
         time_s: Seconds that one call may run before it is ended with `CallTimeout`.
-        memory_mb: Resident memory, in MiB, of a worker before it is ended with `OutOfMemory`.
+        memory_mb: Resident memory, in MiB, of a worker before it is ended with `OutOfMemory`;
+            threads of the memory backend have no such limit.
     """
 
     time_s: float | None = None

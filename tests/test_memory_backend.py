@@ -166,7 +166,7 @@ def test_a_time_limit_keeps_no_arguments_alive():
     with memory(1, limits=Limits(time_s=3600)) as ex:
         for _ in range(3):
             ex.submit(len, bytes(1_000_000)).result()
-        assert [p for p in gc.get_objects() if type(p).__name__ == "Payload"] == []
+        wait_until(lambda: not any(type(p).__name__ == "Payload" for p in gc.get_objects()))
 
 
 def test_memory_has_no_limit_and_output_is_shown_but_not_kept(capsys):

@@ -14,7 +14,7 @@ from tests.conftest import _belongings, left_since, wait_until
 EXECUTORS = {"memory": 1000, "local": 50, "aws": 20, "aws-poll": 20}
 """How many are opened, used and closed one after the other; a tenth as many come first."""
 # An executor that has run a call is made of hundreds of objects; on AWS, botocore's caches keep a
-# few for each. (Resident memory is no measure there: reading botocore's models takes 30 MB each
+# few for each. (Resident memory is no measure there: to read botocore's models takes 30 MB each
 # time and leaves the heap in pieces.)
 OBJECTS_LEFT_MAX = 20
 
