@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import re
 import sys
@@ -28,7 +29,10 @@ def check(aws: Aws, mode: str, *says: str, call=(calls.identity, 1)) -> str:
     """All futures end soon, with one and the same error; return its text."""
     began = time.monotonic()
     with aws.executor(4, mode) as ex:
-        futures = [ex.submit(*call) for _ in range(20)]
+        futures = []
+        with contextlib.suppress(BackendError):  # what is broken by then takes no more
+            futures += (ex.submit(*call) for _ in range(20))
+        assert futures
         errors = {str(future.exception(SECONDS_MAX)) for future in futures}
         assert all(isinstance(future.exception(), BackendError) for future in futures)
     assert time.monotonic() - began < SECONDS_MAX
