@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lambdafutures import RetryPolicy
 from lambdafutures._engine.chunk import CallOptions, Chunk, Function, indices_of
-from lambdafutures._engine.commands import Send, Settle
+from lambdafutures._engine.commands import Send, Settle, Wake
 from lambdafutures._engine.durable.records import ChunkRow, JobHead, LogEntry, SentRow
 from lambdafutures._engine.durable.recovery import recover
 from lambdafutures._engine.scheduler import Scheduler
@@ -115,8 +115,9 @@ def test_each_call_is_judged_by_its_latest_attempt():
     assert indices_of(first.work.ranges) == [0]
     assert names(found.awaited) == [2]
     assert calls_of(found.waiting) == [[2, 3]]
+    # The call that ran has a strike; those that waited behind it have none.
+    assert [found.awaited[0].work.strikes, found.waiting[0].strikes] == [1, 0]
     assert found.waiting[0].tries == 2
-    assert found.waiting[0].strikes == 1
     assert chunk.attempts == 3
 
 
@@ -130,8 +131,13 @@ def test_calls_that_ended_are_not_sent_again_with_the_others():
 def test_a_backup_is_expected_beside_what_it_backs_up():
     found = judged(make_chunk(), [sent(1), sent(2)])
     assert names(found.awaited) == [1, 2]
-    # What the first one leaves open is not tried again for its sake.
-    assert calls_of(attempt.work for attempt in found.awaited) == [[], [0, 1, 2, 3]]
+    first, second = found.awaited
+    # What one of them leaves open is left to the other.
+    assert first.work is second.work
+    assert calls_of([first.work]) == [[0, 1, 2, 3]]
+    died = Fault(outcome.DIED, "died", 1)
+    found = judged(make_chunk(), [sent(1), sent(2)], [told(2, 0, fault=died)])
+    assert found.answered[0][0].work is found.awaited[0].work
 
 
 def test_nothing_is_expected_of_attempts_whose_calls_have_all_ended():
@@ -197,6 +203,28 @@ def test_what_an_outcome_does_not_tell_of_is_lost():
     ((_, answer),) = found.answered
     assert answer.fault is not None
     assert answer.fault.kind == outcome.LOST
+
+
+def test_what_does_not_come_by_its_deadline_is_sent_again():
+    scheduler = Scheduler(3, lambda: 0.0, 0.0, 60.0)
+    # Of another chunk, sent now: it must not hide the deadline of what was sent long ago.
+    other = Chunk(8, 1, Function("0" * 64, ()), (), False, ChunkFuture(), 0.0, CallOptions())
+    scheduler.on_submitted([other], NOW_S)
+    row = SentRow(7, 1, None, NOW_S - 50, NOW_S + 10)
+    commands = scheduler.on_restored(*recover(make_chunk(), [row], {}, NOW_S), NOW_S)
+    assert [command.at_s for command in commands if isinstance(command, Wake)] == [NOW_S + 10]
+    assert scheduler.attempts_in_flight == 2
+    commands = scheduler.on_tick(NOW_S + 10)
+    (again,) = [command.attempt for command in commands if isinstance(command, Send)]
+    assert (again.name, again.work.tries) == ((7, 2), 2)
+
+
+def test_a_total_deadline_counts_anew_for_who_attaches():
+    scheduler = Scheduler(3, lambda: 0.0)
+    chunk = make_chunk(total_s=5.0)
+    rows = [sent(1, deadline_s=0.0)]
+    commands = scheduler.on_restored(*recover(chunk, rows, {}, NOW_S), NOW_S)
+    assert [command.attempt.number for command in commands if isinstance(command, Send)] == [2]
 
 
 # -------------------------------------------------------------------- from a crash to the end
@@ -317,7 +345,7 @@ def test_a_log_entry_comes_back_as_it_was():
         12.5,
         [ChunkRow(3, 2, "ab" * 32, StoredParts("name", 5, 6, "cd" * 32), True, 1.5, 1)],
         [b"options", b"others"],
-        [SentRow(3, 1, None, 2.5, 0.0), SentRow(3, 2, [(1, 1)], 3.5, 9.0)],
+        [SentRow(3, 1, None, 2.5, 0.0), SentRow(3, 2, [(1, 1)], 3.5, 9.0, 1769)],
         [4],
         [5],
         True,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lambdafutures._backends.server_clock import ServerClock
-from lambdafutures._wire import frames, invocation, keys, outcome, seal
+from lambdafutures._wire import invocation, keys, outcome, seal
 from lambdafutures._wire.invocation import Invocation
 from lambdafutures._wire.outcome import Fault, Outcome
 from lambdafutures._wire.payload import Payload, SessionHead
@@ -132,11 +132,7 @@ class Envelopes:
         """
         accepted_s = self._accepted_s.pop((chunk, attempt), None)
         try:
-            body = seal.unseal(self._key, self._session.session, chunk, attempt, sealed)
-            frame = frames.parse(body)
-            found = Outcome.decode(frame.head, frame.parts)
-            if (found.chunk, found.attempt) != (chunk, attempt):
-                raise WireError(f"an outcome of attempt {found.attempt} at chunk {found.chunk}")
+            found = seal.open_outcome(self._key, self._session.session, chunk, attempt, sealed)
         except WireError as error:
             return Outcome(chunk, attempt, fault=Fault(outcome.REFUSED, str(error)))
         if accepted_s is not None and found.received_s:

@@ -136,19 +136,22 @@ class Scheduler:
             self._fail(chunk, self._broken, now_s, commands)
             return commands
         for attempt in awaited:
-            attempt.work.begun_s = attempt.sent_s
-            attempt.work.attempts.append(attempt)
-            self._in_flight[attempt.name] = attempt
-            self._backups.on_sent(attempt, now_s)
-        # They were sent before all others, and their deadlines come before any known yet.
-        in_order = sorted(self._in_flight.items(), key=lambda each: each[1].sent_s)
-        self._in_flight = dict(in_order)
-        self._wake_s = inf
+            self._restore(attempt, now_s)
         self._waiting.extend(waiting)
         for attempt, answer in answered:
-            if chunk.number in self._open:
-                self._take(attempt, answer, now_s, commands)
+            self._take(attempt, answer, now_s, commands)
+        self._wake_s = inf  # the oldest deadline may be a new one
         return self._go_on(commands, now_s)
+
+    def _restore(self, attempt: Attempt, now_s: float) -> None:
+        """Count an attempt as under way that was sent earlier than others."""
+        last = next(reversed(self._in_flight.values()), attempt)
+        attempt.work.attempts.append(attempt)
+        self._in_flight[attempt.name] = attempt
+        self._backups.on_sent(attempt, now_s)
+        if last.sent_s > attempt.sent_s:
+            in_order = sorted(self._in_flight.items(), key=lambda item: item[1].sent_s)
+            self._in_flight = dict(in_order)
 
     def on_cancelled(self, chunk: Chunk, now_s: float) -> list[Command]:
         """Drop a chunk whose future was cancelled.

@@ -60,10 +60,6 @@ class RecordingInvoker:
         """Attempts that it can make use of at once."""
         return self._inner.slots
 
-    def larger_mb(self, memory_mb: int | None) -> int | None:
-        """Return the memory of the next larger workers, in MiB."""
-        return self._inner.larger_mb(memory_mb)
-
     def watch(self, is_complete: Callable[[], bool]) -> None:
         """Say who knows, at the end, whether every chunk has ended.
 
@@ -71,6 +67,10 @@ class RecordingInvoker:
             is_complete: Tells.
         """
         self._is_complete = is_complete
+
+    def larger_mb(self, memory_mb: int | None) -> int | None:
+        """Return the memory of the next larger workers, in MiB."""
+        return self._inner.larger_mb(memory_mb)
 
     def prestart(self, session: SessionHead) -> None:
         """Begin what takes long."""
@@ -92,7 +92,7 @@ class RecordingInvoker:
         now_s = time.time()
         lasts_s = self.deadline_s if self._lasting is not None else None
         deadline_s = 0.0 if lasts_s is None else now_s + lasts_s + ROW_S
-        row = SentRow(payload.chunk, payload.attempt, calls, now_s, deadline_s)
+        row = SentRow(payload.chunk, payload.attempt, calls, now_s, deadline_s, payload.memory_mb)
         self._ledger.add_sent(row, partial(self._on_written, payload))
 
     def _on_written(self, payload: Payload) -> None:

@@ -48,6 +48,7 @@ class SentRow(NamedTuple):
         calls: Which calls of the chunk it runs; None for all.
         sent_s: When it was sent, in seconds since the epoch.
         deadline_s: Until when its outcome may come, likewise; 0 if it ends with its client.
+        memory_mb: Memory of the worker that it was sent to, in MiB; None for the usual one.
     """
 
     chunk: int
@@ -55,6 +56,7 @@ class SentRow(NamedTuple):
     calls: list[tuple[int, int]] | None
     sent_s: float
     deadline_s: float
+    memory_mb: int | None = None
 
 
 @dataclass(slots=True)
@@ -205,7 +207,12 @@ def _chunk_row(
 
 
 def _sent_row(
-    chunk: int, attempt: int, calls: list[Any] | None, sent_s: float, deadline_s: float
+    chunk: int,
+    attempt: int,
+    calls: list[Any] | None,
+    sent_s: float,
+    deadline_s: float,
+    memory_mb: int | None,
 ) -> SentRow:
     ranges = None if calls is None else [(first, count) for first, count in calls]
-    return SentRow(chunk, attempt, ranges, sent_s, deadline_s)
+    return SentRow(chunk, attempt, ranges, sent_s, deadline_s, memory_mb)

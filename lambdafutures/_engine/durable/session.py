@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -65,9 +66,11 @@ class DurableSession(Session):
         self._barriers: deque[tuple[int, Future[None]]] = deque()
         self._restoring: asyncio.Task[None] | None = None
         self._is_cancelling = False
-        ledger.watch(self.on_broken)
-        intake.watch(self._on_stored, self.on_broken)
-        invoker.watch(lambda: not self._scheduler.is_broken and not self._has_work())
+        # (None of the three keeps the session alive.)
+        me = weakref.proxy(self)
+        ledger.watch(lambda error: me.on_broken(error))
+        intake.watch(lambda chunks: me._on_stored(chunks), lambda error: me.on_broken(error))
+        invoker.watch(lambda: not me._scheduler.is_broken and not me._has_work())
         super().__init__(name, invoker, observers)
 
     # ---------------------------------------------------------------- any thread

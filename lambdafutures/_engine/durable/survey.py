@@ -56,6 +56,8 @@ async def remove(store: Store, place: JobPlace) -> int:
         place: Its keys.
     """
     deleted = 0
+    # First, so that a worker that is late leaves nothing behind.
+    await store.delete([keys.alive_key(place.prefix, place.session)])
     async for page in store.list(keys.session_prefix(place.prefix, place.session)):
         await store.delete([stored.key for stored in page])
         deleted += len(page)
