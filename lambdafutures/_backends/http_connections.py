@@ -30,6 +30,10 @@ _HEAD_END = b"\r\n\r\n"
 _BODILESS = frozenset({204, 304})
 
 
+class NotConnected(boto.EndpointConnectionError):  # type: ignore[misc]  # botocore has no types
+    """Say that no connection could be made, so that nothing was sent."""
+
+
 class HttpAnswer(NamedTuple):
     """Hold an answer.
 
@@ -77,7 +81,7 @@ class HttpConnections:
             is_repeatable: Send it again if a connection that had been idle ends without an answer.
 
         Raises:
-            EndpointConnectionError: If the server cannot be reached.
+            NotConnected: If the server cannot be reached.
             ConnectTimeoutError: If that takes too long.
             SSLError: If it is not trusted.
             ConnectionClosedError: If the connection ended before the answer was whole.
@@ -128,7 +132,7 @@ class HttpConnections:
         except ssl.SSLError as error:
             raise boto.SSLError(endpoint_url=self._url, error=error) from error
         except OSError as error:
-            raise boto.EndpointConnectionError(endpoint_url=self._url, error=error) from error
+            raise NotConnected(endpoint_url=self._url, error=error) from error
 
     async def _connected(self) -> _Connection:
         addresses = await self._resolve()

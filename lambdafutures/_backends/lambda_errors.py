@@ -14,6 +14,7 @@ from botocore.exceptions import (
 )
 
 from lambdafutures._backends import s3_errors
+from lambdafutures._backends.http_connections import NotConnected
 from lambdafutures._wire import outcome
 from lambdafutures._wire.outcome import Fault
 from lambdafutures.deployment import DEPLOY_COMMAND
@@ -94,10 +95,12 @@ def fault_or_break(error: Exception, function: str, region: str) -> Fault | Back
 
 def _is_unsent(error: Exception) -> bool:
     """Tell whether no connection was made, so that nothing can have run."""
+    if isinstance(error, ConnectTimeoutError | NotConnected):
+        return True
     if isinstance(error, EndpointConnectionError):
         # aiobotocore says this of connections that were reset after they were made, too.
         return isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError)
-    return isinstance(error, ConnectTimeoutError)
+    return False
 
 
 def _of_answer(error: ClientError, function: str, region: str) -> Fault | BackendError:

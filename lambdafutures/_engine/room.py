@@ -83,7 +83,9 @@ class Room:
 
     @property
     def _silent_s(self) -> float:
-        return self._heard_s + max(SILENCE_S, self._usual_s)
+        # A pause after a throttle is no silence.
+        since_s = max(self._heard_s, self._concurrency.held_until_s)
+        return since_s + max(SILENCE_S, self._usual_s)
 
     def on_outcome(
         self, attempt: Attempt | None, answer: Outcome, in_flight: int, now_s: float
@@ -129,12 +131,10 @@ class Room:
     def _is_stuck(self, attempt: Attempt, fault: Fault, in_flight: int, now_s: float) -> bool:
         """Take note of a throttle; tell whether there has been nothing else for too long."""
         self._concurrency.on_throttled(in_flight, fault.wait_s, attempt.sent_s, now_s)
-        if in_flight:
-            self._throttled_since_s = None
-        elif self._throttled_since_s is None:
+        if self._throttled_since_s is None:
             self._throttled_since_s = now_s
-        since_s = self._throttled_since_s
-        return since_s is not None and now_s - since_s >= self._patience_s
+        # What is under way may have been accepted: as long as it runs there is hope.
+        return not in_flight and now_s - self._throttled_since_s >= self._patience_s
 
 
 def _stuck(patience_s: float, fault: Fault) -> BaseException:

@@ -8,6 +8,9 @@ from lambdafutures._backends.hot_requests import SWITCH_VARIABLE
 
 # Chosen are the tests that make the service refuse, throttle or cut a request: with what is
 # answered at once, the two ways share all code but a few lines.
+from tests.aws.test_backups_aws import (  # noqa: F401
+    test_an_endpoint_that_cannot_be_reached_is_no_try,
+)
 from tests.aws.test_errors_aws import (  # noqa: F401
     test_a_deleted_bucket_in_poll_mode,
     test_a_deleted_function,

@@ -13,7 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambdafutures._backends import http_connections
-from lambdafutures._backends.http_connections import HttpAnswer, HttpConnections, _HalfAnswer
+from lambdafutures._backends.http_connections import (
+    HttpAnswer,
+    HttpConnections,
+    NotConnected,
+    _HalfAnswer,
+)
 from tests.aws_servers import free_ports
 from tests.stores.scripted_server import (
     CLOSE,
@@ -336,7 +341,7 @@ def test_a_server_that_is_not_there() -> None:
     async def main() -> None:
         (port,) = free_ports(1)
         http = HttpConnections(f"http://127.0.0.1:{port}", "127.0.0.1", port, None, 5.0)
-        with pytest.raises(boto.EndpointConnectionError, match=str(port)):
+        with pytest.raises(NotConnected, match=str(port)):
             await ask(http)
 
     asyncio.run(main())
@@ -345,7 +350,7 @@ def test_a_server_that_is_not_there() -> None:
 def test_a_name_that_does_not_exist() -> None:
     async def main() -> None:
         http = HttpConnections("http://nowhere.invalid", "nowhere.invalid", 80, None, 5.0)
-        with pytest.raises(boto.EndpointConnectionError, match=r"nowhere\.invalid"):
+        with pytest.raises(NotConnected, match=r"nowhere\.invalid"):
             await ask(http)
 
     asyncio.run(main())
