@@ -15,7 +15,7 @@ from lambdafutures.deployment import Deployment
 from tests.deploy.conftest import REGION
 
 HELP = Path(__file__).with_name("help.txt")
-VERBS = ("deploy", "doctor", "status", "runtime", "destroy")
+VERBS = ("deploy", "doctor", "status", "runtime", "destroy", "jobs", "clean")
 
 
 def show_help(verb: str) -> str:
