@@ -10,6 +10,7 @@ import pytest
 from lambdafutures._engine import packing
 from lambdafutures._engine.fingerprint import fingerprint, is_same
 from lambdafutures._engine.packing import Packer
+from lambdafutures._wire import codec
 
 
 def make(source: str, **namespace):
@@ -44,7 +45,7 @@ def nothing():
 def test_what_refers_to_immutable_things_is_known_to_be_unchanged(source):
     function, _ = make(source)
     assert is_unchanged(function, nothing)
-    packer = Packer("cloudpickle")
+    packer = Packer(codec.dumps)
     assert packer.pack_function(function) is packer.pack_function(function)
 
 
@@ -107,14 +108,14 @@ def test_modules_that_travel_by_value_may_change():
 def test_what_travels_by_reference_needs_no_fingerprint(monkeypatch):
     taken = []
     monkeypatch.setattr(packing, "fingerprint", lambda f: taken.append(f) or fingerprint(f))
-    packer = Packer("cloudpickle")
+    packer = Packer(codec.dumps)
     for _ in range(3):
         assert len(packer.pack_function(nothing).parts[0]) < packing.BY_REFERENCE_BYTES
     assert taken == [nothing]
 
 
 def test_a_function_that_went_by_reference_is_watched_once_it_goes_by_value(monkeypatch):
-    packer = Packer("cloudpickle")
+    packer = Packer(codec.dumps)
     packer.pack_function(nothing)
     monkeypatch.setattr(nothing, "__module__", "__main__")
     packer.pack_function(nothing)

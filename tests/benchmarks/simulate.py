@@ -206,6 +206,11 @@ class SimulatedStore:
         finally:
             await asyncio.sleep(self._world.way_s(self._world.case.s3_s))
 
+    async def head(self, key: str) -> StoredObject | None:
+        """Return an object's description, or None if there is none."""
+        await self._request("HeadObject")
+        return await self._world.store.head(key)
+
     async def list(
         self, prefix: str, *, start_after: str = ""
     ) -> AsyncIterator[Sequence[StoredObject]]:
