@@ -82,7 +82,8 @@ def test_all_calls_come_back_in_order_done_or_not(tmp_path, nothing_left):
     ex.kill_workers()
     with pytest.raises(WorkerDied):
         waits.result()
-    with pytest.raises(CancelledError):
+    # Short calls are handed to a busy worker in advance: then it was sent, and is not cancelled.
+    with pytest.raises((CancelledError, WorkerDied)):
         list(more)
     with attach(ex) as again:
         futures = again.futures
