@@ -414,3 +414,11 @@ def test_a_broken_exception_is_described_all_the_same():
 def test_what_is_no_exception_is_not_raised():
     with pytest.raises(TypeError, match="an exception was expected, not int"):
         remote_error.unpack(codec.dumps(3).parts)
+
+
+def test_a_head_that_was_read_says_where_its_bundles_are_once_they_are_unpacked():
+    bundle = Bundle([("ab" * 32, 10)], 100)
+    head = SessionHead.decode(SessionHead("s", "3.11", bundles=[bundle]).encode())
+    assert head.folders == []
+    head.place_bundles({bundle.name: "/tmp/there"})
+    assert SessionHead.decode(head.encode()).folders == ["/tmp/there"]

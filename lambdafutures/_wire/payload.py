@@ -83,6 +83,16 @@ class SessionHead:
         """Whether workers cannot import all that the client can."""
         return self.is_bare or self.sys_path is None
 
+    def place_bundles(self, folders: Mapping[str, str | None]) -> None:
+        """Take note of where bundles are unpacked.
+
+        Args:
+            folders: Their folders, by name.
+        """
+        for bundle in self.bundles:
+            bundle.folder = folders[bundle.name]
+        self._head = None
+
     @property
     def folders(self) -> list[str]:
         """Where the bundles are unpacked."""

@@ -199,9 +199,7 @@ class Supervisor:
             payload.fetched_bytes += self._shelf.fetch(
                 payload.bundles, self._store(asked.bucket), asked.prefix, ends_s, self._drop_runner
             )
-            folders = {bundle.name: bundle.folder for bundle in payload.bundles}
-            for bundle in asked.session.bundles:
-                bundle.folder = folders[bundle.name]
+            asked.session.place_bundles({bundle.name: bundle.folder for bundle in payload.bundles})
 
     def _drop_runner(self) -> None:
         runner, self._runner = self._runner, None
