@@ -97,6 +97,7 @@ def test_all_calls_come_back_in_order_done_or_not(tmp_path, nothing_left):
             futures[6].result()
         assert "fail" in str(caught.value.__cause__)
         assert str(failed.exception()) == str(futures[6].exception())
+        assert [future.result() for future in futures[7:9]] == ["a", "b"]
         assert [future.output.stdout for future in futures[7:9]] == ["out a\n", "out b\n"]
         assert not futures[9].done()
         assert not futures[11].cancel()
