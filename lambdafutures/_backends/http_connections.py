@@ -68,6 +68,7 @@ class HttpConnections:
         self._tls = tls
         self._connect_timeout_s = connect_timeout_s
         self._idle: deque[_Connection] = deque()
+        self._is_closed = False
         self._addresses: deque[str] = deque()
         self._resolved_at_s = float("-inf")
         self._resolving = asyncio.Lock()
@@ -96,7 +97,8 @@ class HttpConnections:
         return await self._exchange(await self._connect(), message)
 
     def close(self) -> None:
-        """Close the idle connections; there are no others."""
+        """Close the idle connections; what is under way is closed when it ends."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().abort()
 
@@ -106,7 +108,7 @@ class HttpConnections:
         except BaseException:  # given up by whoever waited, too: an answer may be under way
             connection.abort()
             raise
-        if connection.is_reusable:
+        if connection.is_reusable and not self._is_closed:
             connection.idle_since_s = self._clock()
             self._idle.append(connection)
         else:
