@@ -13,6 +13,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ReadTimeoutError
 
 from lambdafutures._backends import hot_requests, s3_errors
+from lambdafutures._backends.botocore_models import load_models
 from lambdafutures._backends.hot_requests import HotRequests
 from lambdafutures._wire import sigv4
 
@@ -28,10 +29,6 @@ EVENTS_AT_ONCE = 128
 
 # The function of the pattern that requests are made by; it is not invoked.
 _FUNCTION = "lambdafutures-pattern"
-
-# What the loader reads to make a client: 100 ms of JSON, read on a thread beforehand.
-_MODELS = (("lambda", "service-2"), ("lambda", "endpoint-rule-set-1"))
-_DATA = ("partitions", "endpoints", "sdk-default-configuration", "_retry")
 
 
 def max_in_response() -> int:
@@ -136,7 +133,7 @@ class LambdaClient:
             if self._client is None:
                 session = AioSession()
                 try:
-                    await asyncio.to_thread(_load_models, session)
+                    await asyncio.to_thread(load_models, session, "lambda")
                     context = session.create_client(
                         "lambda", region_name=self._region, config=self._config
                     )
@@ -157,11 +154,3 @@ class LambdaClient:
 
 def _kind(is_event: bool) -> str:
     return "Event" if is_event else "RequestResponse"
-
-
-def _load_models(session: AioSession) -> None:
-    loader = session.get_component("data_loader")
-    for service, kind in _MODELS:
-        loader.load_service_model(service, kind)
-    for name in _DATA:
-        loader.load_data(name)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from lambdafutures._backends import verdicts
 from lambdafutures._backends.base import AttemptSink, InvokerStatistics
-from lambdafutures._backends.doom import Doom
 from lambdafutures._backends.lookahead import LookAhead
+from lambdafutures._backends.verdicts import Doom
 from lambdafutures._backends.worker_process import WRITE_ON_LOOP_BYTES, WorkerProcess
 from lambdafutures._wire import frames, outcome
 from lambdafutures._wire.frames import Frame

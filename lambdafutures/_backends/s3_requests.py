@@ -25,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from lambdafutures._backends import s3_errors, s3_hot, s3_listing
+from lambdafutures._backends.botocore_models import load_models
 from lambdafutures._backends.s3_patience import PATIENCE_S, Patience
 from lambdafutures._wire import s3_limits
 
@@ -42,9 +43,6 @@ CONNECT_TIMEOUT_S = 5.0
 # precondition failed, range beyond the end.
 UNDERSTOOD = frozenset({404, 409, 412, 416})
 
-# What the loader reads to make a client: 150 ms of JSON, read on a thread beforehand.
-_MODELS = (("s3", "service-2"), ("s3", "endpoint-rule-set-1"))
-_DATA = ("partitions", "endpoints", "sdk-default-configuration", "_retry")
 
 _PASSING = (
     boto.HTTPClientError,
@@ -201,7 +199,7 @@ class S3Requests:
             if self._client is None:
                 session = self._session or AioSession()
                 try:
-                    await asyncio.to_thread(_load_models, session)
+                    await asyncio.to_thread(load_models, session, "s3")
                     context = session.create_client("s3", **self._client_arguments())
                     client = await self._stack.enter_async_context(context)
                 except (BotoCoreError, ValueError) as error:  # ValueError: a malformed endpoint
@@ -253,11 +251,3 @@ def _stay_in_region(context: dict[str, Any], **_: Any) -> None:
     # Else botocore quietly follows the bucket into its region, at a price for every byte, and the
     # workers, which do not, fail.
     context.setdefault("s3_redirect", {})["redirected"] = True
-
-
-def _load_models(session: AioSession) -> None:
-    loader = session.get_component("data_loader")
-    for service, kind in _MODELS:
-        loader.load_service_model(service, kind)
-    for name in _DATA:
-        loader.load_data(name)

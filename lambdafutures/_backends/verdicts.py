@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from lambdafutures._wire import outcome
 from lambdafutures._wire.journal import IDLE
+from lambdafutures._wire.outcome import Fault
+from lambdafutures._wire.payload import Payload
 
 # Everything is inline: nothing that goes to a worker of this machine needs a store.
 NO_LIMIT_BYTES = 2**63
@@ -57,3 +60,32 @@ def initializer_failed(described: dict[str, Any]) -> Exception:
         f"the initializer raised in a worker: {described['type']}: {described['message']}"
         f"\n\n{described['traceback']}"
     )
+
+
+class Doom(NamedTuple):
+    """Say why a worker is ended.
+
+    Args:
+        kind: Kind of the fault.
+        message: What happened, as a sentence.
+        payload: What it is ended for; None for whatever it runs.
+        call: The call that ran, as the journal names it.
+    """
+
+    kind: str
+    message: str
+    payload: Payload | None
+    call: int | None
+
+    def fault_of(self, payload: Payload, call: int, running: int | None) -> Fault:
+        """Return the fault of a payload that the worker held.
+
+        Args:
+            payload: The payload.
+            call: Its call that ran at the end, as the journal names it.
+            running: The same for the fault: None if none ran.
+        """
+        if self.payload is None or (self.payload is payload and self.call == call):
+            return Fault(self.kind, self.message, running)
+        # It began between the judgement on another and the kill.
+        return Fault(outcome.CUT, "was cut off by the end of another call's worker", running)
