@@ -33,7 +33,8 @@ _log = logging.getLogger("lambdafutures")
 
 # Parts are fetched and unpacked side by side, four at a time (`_worker/s3_parts.py`). With about
 # 12 MB of files each, some 4 MB packed, one is unpacked while others are on their way; each is one
-# request, and its hash takes 70 bytes of every invocation. (Parts of 24 MB took a fifth longer.)
+# request, and its hash takes 70 bytes of every invocation. (`tests/benchmarks/runtime.py` measures
+# whole bundles; how parts of other sizes would do has not been measured on a quiet machine.)
 PART_FILES_BYTES = 12 * 1024 * 1024
 _ABOUT = "about"
 _FILES = "files"
