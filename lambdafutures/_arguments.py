@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -62,6 +63,20 @@ def check_serializer(serializer: str) -> None:
             raise MissingExtra(
                 "serializer='dill' needs dill: run `pip install 'lambdafutures[dill]'`"
             ) from error
+
+
+def warn_of_context(mp_context: object) -> None:
+    """Warn whoever makes an executor with a context of multiprocessing.
+
+    Args:
+        mp_context: The context, or None.
+    """
+    if mp_context is not None:
+        warnings.warn(
+            "mp_context is ignored: workers are fresh interpreters or Lambda functions, "
+            "not processes of multiprocessing",
+            stacklevel=3,
+        )
 
 
 def check_completion(completion: str) -> None:

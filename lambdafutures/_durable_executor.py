@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Self
 
-from lambdafutures._arguments import check_serializer
+from lambdafutures._arguments import check_durable, check_serializer
 from lambdafutures._backends.connect import Choice, Connection, OnAws, connect
 from lambdafutures._engine.chunk import CallOptions
 from lambdafutures._pool import Pool
@@ -147,8 +147,17 @@ class DurableExecutor(Executor):
         return self._pool.job
 
 
-def new_key() -> bytes:
-    """Return a new signing key."""
+def new_key(backend: str, completion: str) -> bytes:
+    """Return a signing key for a new job.
+
+    Args:
+        backend: Name of the backend.
+        completion: How outcomes come home, as the user wishes it.
+
+    Raises:
+        ValueError: If outcomes would not outlive the client.
+    """
+    check_durable(backend, completion)
     return os.urandom(seal.KEY_BYTES)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
-from lambdafutures._arguments import check_completion, check_durable, check_executor, check_map
+from lambdafutures._arguments import check_completion, check_executor, check_map, warn_of_context
 from lambdafutures._backends.connect import OnAws, choose_backend, connect
 from lambdafutures._durable_executor import DurableExecutor, new_job, new_key
 from lambdafutures._engine import chunking
@@ -108,19 +107,11 @@ class LambdaPoolExecutor(DurableExecutor):
     ) -> None:
         check_executor(max_workers, initializer, max_tasks_per_child, serializer)
         check_completion(completion)
-        if mp_context is not None:
-            warnings.warn(
-                "mp_context is ignored: workers are fresh interpreters or Lambda functions, "
-                "not processes of multiprocessing",
-                stacklevel=2,
-            )
+        warn_of_context(mp_context)
         choice = choose_backend(backend, deployment_name=deployment)
         limits = limits or Limits()
-        key = None
-        if durable:
-            check_durable(choice.name, completion)
-            completion, key = "poll", new_key()
-        on_aws = OnAws(deployment, completion, memory_mb, key)
+        key = new_key(choice.name, completion) if durable else None
+        on_aws = OnAws(deployment, "poll" if durable else completion, memory_mb, key)
         connection = connect(choice, max_workers, limits, max_tasks_per_child, on_aws)
         job = new_job(choice, connection, key, memory_mb, limits.memory_mb) if key else None
         who = watching(observers, progress)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from lambdafutures import JobHandle, LambdaPoolExecutor, RetryPolicy, cli
-from lambdafutures._arguments import check_durable
 from lambdafutures._backends.file_store import FileStore
 from lambdafutures._engine.durable import intake, records
 from lambdafutures._wire import codec, frames, invocation, outcome, seal
@@ -278,7 +277,7 @@ def test_what_is_not_durable_says_so():
 @pytest.mark.parametrize(("backend", "completion"), [("memory", "auto"), ("aws", "response")])
 def test_what_would_not_last_is_refused(backend, completion):
     with pytest.raises(ValueError, match="durable=True needs"):
-        check_durable(backend, completion)
+        LambdaPoolExecutor(1, backend=backend, completion=completion, durable=True)
 
 
 def test_waiting_for_the_store(monkeypatch):
