@@ -92,12 +92,13 @@ def check_completion(completion: str) -> None:
         raise ValueError(f"completion must be one of {COMPLETIONS}, not {completion!r}")
 
 
-def check_durable(backend: str, completion: str) -> None:
+def check_durable(backend: str, completion: str, requirements: object = None) -> None:
     """Refuse what a durable executor cannot be made with.
 
     Args:
         backend: Name of the backend.
         completion: How outcomes come home.
+        requirements: Packages that travel, or None.
 
     Raises:
         ValueError: If outcomes would not outlive the client.
@@ -106,6 +107,11 @@ def check_durable(backend: str, completion: str) -> None:
         raise ValueError(
             f"durable=True needs backend='local' or 'aws': what the {backend!r} backend runs, and "
             "its results, are in this process alone and end with it"
+        )
+    if backend == "local" and requirements is not None:
+        raise ValueError(
+            "durable=True with requirements needs backend='aws': here, what was unpacked for "
+            "workers is gone with its client, and who attaches could not run calls again"
         )
     if completion == "response":
         raise ValueError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lambdafutures._arguments import check_durable, check_serializer
 from lambdafutures._backends.connect import Choice, Connection, OnAws, connect
 from lambdafutures._engine.chunk import CallOptions
+from lambdafutures._environment.choose import choose as choose_environment
 from lambdafutures._pool import Pool
 from lambdafutures._wire import invocation, seal
 from lambdafutures._wire.payload import SessionHead
@@ -91,13 +92,15 @@ class DurableExecutor(Executor):
         store = connection.store or open_store(handle)
         job = DurableJob(handle, prefix_of(handle), store, found=found)
         made = cls.__new__(cls)
+        serializer = found.head.session.serializer
         pool = Pool(
             connection,
-            found.head.session.serializer,
+            serializer,
             None,
             (),
             watching(observers, progress),
             job,
+            choose_environment(choice.name, connection.deployment, serializer),
         )
         made._set_up(choice, pool, CallOptions(retry or RetryPolicy(), limits.time_s))
         pool.open()
@@ -147,17 +150,18 @@ class DurableExecutor(Executor):
         return self._pool.job
 
 
-def new_key(backend: str, completion: str) -> bytes:
+def new_key(backend: str, completion: str, requirements: object = None) -> bytes:
     """Return a signing key for a new job.
 
     Args:
         backend: Name of the backend.
         completion: How outcomes come home, as the user wishes it.
+        requirements: Packages that travel, or None.
 
     Raises:
-        ValueError: If outcomes would not outlive the client.
+        ValueError: If outcomes, or what calls need, would not outlive the client.
     """
-    check_durable(backend, completion)
+    check_durable(backend, completion, requirements)
     return os.urandom(seal.KEY_BYTES)
 
 

@@ -238,7 +238,12 @@ class Pool:
 
     @property
     def _bundles(self) -> Sequence[Bundle]:
-        return self.environment.bundles if self.environment else ()
+        if self.environment is None:
+            return ()
+        if self.job is not None and self.job.head is not None:
+            # What the job's first client asked for, its new calls have, too.
+            return (*self.environment.bundles, *self.job.head.bundles)
+        return self.environment.bundles
 
     def _start_session(self) -> Session:
         if self.environment is not None:
@@ -260,13 +265,14 @@ class Pool:
         """Return what workers are told."""
         if self.job is not None and self.job.head is not None:
             return self.job.head
+        environment = self.environment
         initializer = None
         if self._initializer is not None:
             initializer = self._dumps((self._initializer, self._initargs))
         # The paths mean nothing on another machine.
         sys_path = None
         if self._connection.is_here:
-            sys_path = self.environment.path if self.environment else _sys_path()
+            sys_path = environment.path if environment else _sys_path()
         return SessionHead(
             self.name,
             f"{sys.version_info.major}.{sys.version_info.minor}",
@@ -277,7 +283,7 @@ class Pool:
             log_level=logging.getLogger().level,
             depth=self._depth,
             bundles=self._bundles,
-            is_bare=self.environment is not None,
+            is_bare=environment is not None,
         )
 
 

@@ -110,21 +110,14 @@ class LambdaPoolExecutor(DurableExecutor):
         warn_of_context(mp_context)
         choice = choose_backend(backend, deployment_name=deployment)
         limits = limits or Limits()
-        key = new_key(choice.name, completion) if durable else None
+        key = new_key(choice.name, completion, requirements) if durable else None
         on_aws = OnAws(deployment, "poll" if durable else completion, memory_mb, key)
         connection = connect(choice, max_workers, limits, max_tasks_per_child, on_aws)
         job = new_job(choice, connection, key, memory_mb, limits.memory_mb) if key else None
         who = watching(observers, progress)
-        environment = None
-        if not durable:
-            environment = choose_environment(
-                choice.name, connection.deployment, serializer, modules, exclude, requirements
-            )
-        elif modules or requirements is not None:
-            raise ValueError(
-                "a durable job does not carry modules or requirements: deploy them with "
-                "`lambdafutures deploy --requirements`, or leave durable out"
-            )
+        environment = choose_environment(
+            choice.name, connection.deployment, serializer, modules, exclude, requirements
+        )
         pool = Pool(connection, serializer, initializer, initargs, who, job, environment)
         options = CallOptions(retry or RetryPolicy(), limits.time_s, backup=backup)
         self._set_up(choice, pool, options)

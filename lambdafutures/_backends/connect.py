@@ -49,7 +49,7 @@ class Connection(NamedTuple):
         environment: Environment variables that workers need to open executors of their own.
         is_here: Workers are on this machine, and import what it can.
         sizes_mb: Memory of the workers that there are, in MiB; empty where they come in one size.
-        deployment: What it uses on AWS.
+        deployment: What it uses on AWS; None on this machine.
         store: The store that it uses, if any.
     """
 

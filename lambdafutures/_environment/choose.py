@@ -22,9 +22,9 @@ def choose(
     backend: str,
     deployment: Deployment | None,
     serializer: str,
-    wanted: Sequence[str | os.PathLike[str] | ModuleType],
-    exclude: Sequence[str],
-    requirements: Requirements | None,
+    wanted: Sequence[str | os.PathLike[str] | ModuleType] = (),
+    exclude: Sequence[str] = (),
+    requirements: Requirements | None = None,
 ) -> Environment | None:
     """Return what watches over an executor's environment; None if its workers have the client's.
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lambdafutures._backends.base import Store
+from lambdafutures._backends.bundle_store import put_bundle
 from lambdafutures._engine.chunk import CallOptions, Chunk
 from lambdafutures._engine.durable.ledger import Ledger
 from lambdafutures._engine.durable.place import JobPlace
@@ -18,6 +19,7 @@ from lambdafutures._wire import blob, codec, invocation, keys
 from lambdafutures._wire.invocation import StoredParts
 
 if TYPE_CHECKING:
+    from lambdafutures._wire.bundle import Bundle
     from lambdafutures._wire.codec import Buffer
 
 # Arguments packed into one object. Larger ones go up in parallel parts anyway, and this much is
@@ -52,6 +54,7 @@ class Intake:
         self._ledger = ledger
         self._serializer = serializer
         self._stored = set(stored)
+        self._bundles: set[Bundle] = set()
         self._options: dict[CallOptions, bytes] = {}
         self._waiting: deque[Chunk] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -124,14 +127,15 @@ class Intake:
         body, places = await asyncio.to_thread(_pack, name, [chunk.arguments for chunk in batch])
         key = keys.arguments_key(self._place.prefix, self._place.session, name)
         await asyncio.gather(self._store.put(key, body), *self._store_functions(batch))
+        await self._store_bundles({bundle for chunk in batch for bundle in chunk.bundles})
         rows = []
-        chosen: dict[CallOptions, int] = {}
+        chosen: dict[tuple[CallOptions, Sequence[Bundle]], int] = {}
         for chunk, place in zip(batch, places, strict=True):
             chunk.place = self._place.arguments(place)
             if len(chunk.arguments) > 1:
                 # What was stored counts, whatever becomes of the user's buffers now.
                 chunk.arguments = ()
-            index = chosen.setdefault(chunk.options, len(chosen))
+            index = chosen.setdefault((chunk.options, chunk.bundles), len(chosen))
             rows.append(
                 ChunkRow(
                     chunk.number,
@@ -143,8 +147,14 @@ class Intake:
                     index,
                 )
             )
-        options = [self._options[each] for each in chosen]
-        self._ledger.add_chunks(rows, options, partial(self._admit, batch))
+        options = [self._options[each] for each, _ in chosen]
+        needed = [[bundle.to_fields() for bundle in bundles] for _, bundles in chosen]
+        self._ledger.add_chunks(rows, options, needed, partial(self._admit, batch))
+
+    async def _store_bundles(self, bundles: set[Bundle]) -> None:
+        for bundle in bundles - self._bundles:
+            await put_bundle(self._store, self._place.prefix, bundle)
+            self._bundles.add(bundle)
 
     def _store_functions(self, batch: list[Chunk]) -> list[asyncio.Task[None]]:
         functions = {chunk.function.sha256: chunk.function for chunk in batch}

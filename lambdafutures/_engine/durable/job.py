@@ -109,6 +109,7 @@ class DurableJob:
                 future,
                 row.submitted_s,
                 options[packed],
+                record.bundles[row.number],
             )
             chunk.place = self._place.arguments(row.arguments)
             sent = record.sent.get(row.number, [])

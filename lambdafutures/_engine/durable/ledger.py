@@ -57,17 +57,23 @@ class Ledger:
         self._on_broken = on_broken
 
     def add_chunks(
-        self, rows: Sequence[ChunkRow], options: Sequence[bytes], then: Callable[[], object]
+        self,
+        rows: Sequence[ChunkRow],
+        options: Sequence[bytes],
+        bundles: Sequence[Sequence[object]],
+        then: Callable[[], object],
     ) -> None:
         """Write down chunks whose functions and arguments are stored.
 
         Args:
             rows: The chunks; their options are indices into `options`.
             options: Pickled options.
+            bundles: For each of these, what else chunks with them need.
             then: Called once that is in the store.
         """
         first = len(self._entry.options)
         self._entry.options += options
+        self._entry.bundles += map(list, bundles)
         self._entry.chunks += [row._replace(options=row.options + first) for row in rows]
         self._write_soon(then)
 

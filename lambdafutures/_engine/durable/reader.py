@@ -14,6 +14,7 @@ from lambdafutures._engine.durable.ledger import new_client
 from lambdafutures._engine.durable.place import JobPlace
 from lambdafutures._engine.durable.records import HEAD_NAME, ChunkRow, JobHead, LogEntry, SentRow
 from lambdafutures._wire import keys
+from lambdafutures._wire.bundle import Bundle
 from lambdafutures._wire.outcome import Outcome
 from lambdafutures.exceptions import BlobMissing, JobNotFound
 
@@ -33,6 +34,7 @@ class JobRecord:
         sent: Attempts that were about to be sent, by chunk.
         cancelled: Chunks that were cancelled.
         ended: Chunks that are known to have ended.
+        bundles: What chunks need on a worker's import path, where they need anything.
         next_number: Number of the log's next object; 0 if nothing was ever stored.
         is_closed: The last client has shut down in good order.
     """
@@ -41,6 +43,7 @@ class JobRecord:
     sent: defaultdict[int, list[SentRow]] = field(default_factory=lambda: defaultdict(list))
     cancelled: set[int] = field(default_factory=set)
     ended: set[int] = field(default_factory=set)
+    bundles: dict[int, tuple[Bundle, ...]] = field(default_factory=dict)
     next_number: int = 0
     is_closed: bool = False
 
@@ -51,6 +54,8 @@ class JobRecord:
             entry: What it tells.
         """
         self.chunks += [(row, entry.options[row.options]) for row in entry.chunks]
+        needed = [tuple(map(Bundle.of_fields, each)) for each in entry.bundles]
+        self.bundles |= {row.number: needed[row.options] for row in entry.chunks}
         for row in entry.sent:
             self.sent[row.chunk].append(row)
         self.cancelled.update(entry.cancelled)

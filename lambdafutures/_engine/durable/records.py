@@ -72,6 +72,8 @@ class LogEntry:
         cancelled: Numbers of chunks that were cancelled.
         ended: Numbers of chunks all of whose calls have ended.
         is_closed: The client has shut down in good order, and writes no more.
+        bundles: What chunks with each of the options need on a worker's import path, as
+            `Bundle.to_fields` has it.
     """
 
     client: str
@@ -82,6 +84,7 @@ class LogEntry:
     cancelled: list[int] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     is_closed: bool = False
+    bundles: list[list[Any]] = field(default_factory=list)
 
     def encode(self) -> bytes:
         """Return it as bytes."""
@@ -90,6 +93,7 @@ class LogEntry:
             "client": self.client,
             "time_s": self.time_s,
             "chunks": [_flat(row) for row in self.chunks],
+            "bundles": self.bundles,
             "sent": self.sent,
             "cancelled": self.cancelled,
             "ended": self.ended,
@@ -114,6 +118,7 @@ class LogEntry:
                 time_s=fields["time_s"],
                 chunks=[_chunk_row(*row) for row in fields["chunks"]],
                 options=[bytes(part) for part in parts],
+                bundles=fields["bundles"],
                 sent=[_sent_row(*row) for row in fields["sent"]],
                 cancelled=fields["cancelled"],
                 ended=fields["ended"],

@@ -1,0 +1,68 @@
+"""A durable job keeps what its calls need: who attaches to it has neither modules nor packages."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from lambdafutures import LambdaPoolExecutor
+from lambdafutures.jobs import known_files
+from tests.environment import project
+from tests.environment.wheels import make_wheel
+
+SUBMIT = """
+    import os
+    import sys
+
+    sys.path.append(sys.argv[1])
+
+    from fleet import Kind, Ship
+    from lambdafutures import LambdaPoolExecutor
+
+
+    def sail(ship):
+        import small
+
+        return small.VERSION, ship.rigged().masts
+
+
+    ex = LambdaPoolExecutor(
+        1, backend="aws", durable=True, requirements=["small"]
+    )
+    # One at a time: what comes after the first is never sent by this client.
+    futures = [ex.submit(sail, Ship("Swallow", kind)) for kind in (Kind.SLOOP, *Kind)]
+    ex.wait_durable(30)
+    print(ex.handle.session, flush=True)
+    os._exit(0)
+"""
+
+
+def test_calls_of_a_dead_client_still_have_what_they_need(plain, index, tmp_path):
+    make_wheel(index, "small", "4.0")
+    script = tmp_path / "submit.py"
+    script.write_text(textwrap.dedent(SUBMIT))
+    # Nothing runs while the client lives: whoever attaches has to send it.
+    plain.fake.script.on("Invoke").throttle(retry_after=1)
+    folder = project.write(tmp_path / "project")
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr
+    plain.fake.script.clear()
+    (handle,) = known_files()
+    with LambdaPoolExecutor.attach(handle, 3) as ex:
+        assert [future.result(30) for future in ex.futures[1:]] == [("4.0", 1), ("4.0", 2)]
+        ex.kill_workers()  # the first may run until its deadline, as far as anybody knows
+
+
+def test_here_durable_jobs_have_the_clients_own_environment():
+    with pytest.raises(ValueError, match="durable=True with requirements needs backend='aws'"):
+        LambdaPoolExecutor(1, backend="local", durable=True, requirements=["small"])
