@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lambdafutures._wire.outcome import Outcome
 from lambdafutures._wire.payload import Payload, SessionHead
@@ -89,6 +89,18 @@ class InvokerStatistics:
     requests: dict[str, int] = field(default_factory=dict)
 
 
+class StartRate(NamedTuple):
+    """Say how quickly a backend starts workers.
+
+    Args:
+        at_once: How many in one moment.
+        per_s: How many more per second from then on.
+    """
+
+    at_once: int
+    per_s: float
+
+
 class Invoker(Protocol):
     """Hand payloads to workers. Methods are called on the portal's loop, but `prestart`."""
 
@@ -99,6 +111,9 @@ class Invoker(Protocol):
 
     deadline_s: float | None
     """Seconds after which an attempt without an outcome is lost; None if it notices by itself."""
+
+    start_rate: StartRate | None
+    """How quickly it starts workers; None if that need not be minded."""
 
     @property
     def slots(self) -> int:

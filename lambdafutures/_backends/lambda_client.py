@@ -23,8 +23,8 @@ CONNECT_TIMEOUT_S = 5.0
 RESPONSE_MAX_IN_FLIGHT = 800
 # Files that everything else may need: the store's connections, and the user's own.
 OTHER_FILES = 200
-# Events are answered within 30 ms or so: more connections than these would only cost handshakes (2
-# ms of CPU each), and the client signs no more than some 5,000 requests a second anyway.
+# Events are answered within 30 ms or so: more connections than these would only cost handshakes,
+# and the client signs no more than some 5,000 requests a second anyway.
 EVENTS_AT_ONCE = 128
 
 # The function of the pattern that requests are made by; it is not invoked.

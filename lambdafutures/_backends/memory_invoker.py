@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lambdafutures._backends import verdicts
-from lambdafutures._backends.base import AttemptSink, InvokerStatistics
+from lambdafutures._backends.base import AttemptSink, InvokerStatistics, StartRate
 from lambdafutures._backends.worker_thread import WorkerThread
 from lambdafutures._wire import frames, outcome
 from lambdafutures._wire.outcome import Fault, Outcome
@@ -45,6 +45,7 @@ class MemoryInvoker:
 
     max_inline_bytes = verdicts.NO_LIMIT_BYTES
     deadline_s: float | None = None
+    start_rate: StartRate | None = None
 
     def __init__(self, max_workers: int, max_chunks_per_worker: int | None = None) -> None:
         self.statistics = InvokerStatistics()

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from lambdafutures._backends import verdicts
-from lambdafutures._backends.base import AttemptSink, InvokerStatistics
+from lambdafutures._backends.base import AttemptSink, InvokerStatistics, StartRate
 from lambdafutures._backends.lookahead import LookAhead
 from lambdafutures._backends.verdicts import Doom
 from lambdafutures._backends.worker_process import WRITE_ON_LOOP_BYTES, WorkerProcess
@@ -46,6 +46,7 @@ class ProcessInvoker:
     # Parts too large for the socket travel in memory files.
     max_inline_bytes = verdicts.NO_LIMIT_BYTES
     deadline_s: float | None = None
+    start_rate: StartRate | None = None
 
     def __init__(
         self, max_workers: int, limits: Limits, max_chunks_per_worker: int | None = None

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from math import inf
 
+from lambdafutures._backends.base import StartRate
 from lambdafutures._engine.chunk import Attempt
 from lambdafutures._engine.concurrency import Concurrency
 from lambdafutures._engine.crowding import Crowding
+from lambdafutures._engine.ramp import Ramp
 from lambdafutures._wire import outcome
 from lambdafutures._wire.outcome import Fault, Outcome
 
@@ -34,10 +36,14 @@ class Room:
     Args:
         ceiling: Attempts under way at once, at the most.
         patience_s: Seconds without any progress after which there is no hope.
+        start_rate: How quickly the backend starts workers; None if that need not be minded.
     """
 
-    def __init__(self, ceiling: int, patience_s: float) -> None:
+    def __init__(
+        self, ceiling: int, patience_s: float, start_rate: StartRate | None = None
+    ) -> None:
         self._patience_s = patience_s
+        self._ramp = None if start_rate is None else Ramp(start_rate)
         self._throttled_since_s: float | None = None
         self._heard_s = 0.0
         self._usual_s = 0.0
@@ -68,8 +74,18 @@ class Room:
         if 0 < allowed < self._ceiling and now_s >= self._silent_s:
             self._heard_s = now_s
             self._concurrency.on_silence()
-            return self._concurrency.allowed(now_s)
-        return allowed
+            allowed = self._concurrency.allowed(now_s)
+        return allowed if self._ramp is None else min(allowed, self._ramp.allowed(now_s))
+
+    def on_sent(self, in_flight: int, now_s: float) -> None:
+        """Take note of attempts that were sent.
+
+        Args:
+            in_flight: Attempts that are under way.
+            now_s: The time.
+        """
+        if self._ramp is not None:
+            self._ramp.on_sent(in_flight, now_s)
 
     def more_at_s(self, now_s: float) -> float:
         """Return when more attempts may be allowed although nothing happens; infinite for never.
@@ -79,7 +95,10 @@ class Room:
         """
         if self._concurrency.held_until_s > now_s:
             return self._concurrency.held_until_s
-        return self._silent_s if self._concurrency.limit < self._ceiling else inf
+        at_s = self._silent_s if self._concurrency.limit < self._ceiling else inf
+        if self._ramp is not None and self._ramp.allowed(now_s) < self._concurrency.limit:
+            at_s = min(at_s, self._ramp.more_at_s(now_s))
+        return at_s
 
     @property
     def _silent_s(self) -> float:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
+from lambdafutures._backends.base import StartRate
 from lambdafutures._endings import AttemptFacts, Ending
 from lambdafutures._engine import merging, retrying
 from lambdafutures._engine.agenda import Agenda
@@ -33,6 +34,7 @@ class Scheduler:
         patience_s: Seconds without any progress after which everything fails.
         larger_mb: Gives the memory of the next larger workers than those of some memory (None:
             the usual ones), in MiB; None if there are none.
+        start_rate: How quickly the backend starts workers; None if that need not be minded.
     """
 
     def __init__(
@@ -43,8 +45,9 @@ class Scheduler:
         deadline_s: float | None = None,
         patience_s: float = NO_PROGRESS_S,
         larger_mb: Callable[[int | None], int | None] = lambda _: None,
+        start_rate: StartRate | None = None,
     ) -> None:
-        self._room = Room(max_in_flight, patience_s)
+        self._room = Room(max_in_flight, patience_s, start_rate)
         self._jitter = jitter
         self._epoch_s = epoch_s
         self._deadline_s = deadline_s
@@ -254,6 +257,7 @@ class Scheduler:
         if room > 0 and self._backups.next_s <= now_s:
             for work in list(self._backups.due(now_s, room)):
                 self._send(work, now_s, commands)
+        self._room.on_sent(len(self._in_flight), now_s)
         self._see_to_waking(room, now_s, commands)
         return commands
 

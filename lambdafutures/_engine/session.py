@@ -60,6 +60,7 @@ class Session:
             self._epoch_s,
             invoker.deadline_s,
             larger_mb=invoker.larger_mb,
+            start_rate=invoker.start_rate,
         )
         self._dispatcher = Dispatcher(invoker)
         self._callbacks = CallbackThreads(f"lambdafutures-{name}")

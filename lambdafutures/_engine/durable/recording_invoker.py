@@ -46,6 +46,7 @@ class RecordingInvoker:
     ) -> None:
         self.max_inline_bytes = inner.max_inline_bytes
         self.deadline_s = inner.deadline_s
+        self.start_rate = inner.start_rate
         self.statistics = inner.statistics
         self._inner = inner
         self._ledger = ledger
