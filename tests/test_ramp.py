@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from lambdafutures._backends.base import StartRate
 from lambdafutures._engine.ramp import ASSUMED_WARM, LAG_S, PORTION_S, Ramp
 from lambdafutures._engine.room import Room
@@ -57,3 +60,24 @@ def test_a_small_room_is_not_woken_for_a_ramp_that_does_not_bound_it():
     room = Room(500, 120.0, RATE)
     room.on_sent(500, 0.0)
     assert room.more_at_s(0.0) == float("inf")
+
+
+STEPS = st.lists(st.tuples(st.floats(0.0, 20.0), st.floats(0.0, 1.0)), min_size=1, max_size=40)
+
+
+@given(STEPS)
+def test_no_span_of_time_starts_more_than_the_backend_can(steps):
+    ramp = Ramp(RATE)
+    now_s, most = 0.0, ASSUMED_WARM
+    workers = [(now_s, most)]
+    for pause_s, share in steps:
+        now_s += pause_s
+        in_flight = int(share * ramp.allowed(now_s))
+        ramp.on_sent(in_flight, now_s)
+        most = max(most, in_flight)
+        workers.append((now_s, most))
+        assert ramp.allowed(now_s) >= most
+    for first, (since_s, before) in enumerate(workers):
+        for until_s, after in workers[first:]:
+            started = after - before
+            assert started <= RATE.at_once + RATE.per_s * (until_s - since_s) + 1e-6
