@@ -176,6 +176,19 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def payloads_limited_to(limit_s):
+    """Return the payloads that are alive and have a time limit.
+
+    A limit that no other test uses tells a test's own payloads from those that hang on the
+    tracebacks of earlier tests and wait for the garbage collector.
+    """
+    return [
+        each
+        for each in gc.get_objects()
+        if type(each).__name__ == "Payload" and each.limit_s == limit_s
+    ]
+
+
 def wait_until(condition, complaint=lambda: "the condition did not come true"):
     """Wait for something that has no event of its own (another process, the kernel)."""
     deadline = time.monotonic() + PATIENCE_S

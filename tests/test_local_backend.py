@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 from lambdafutures import LambdaPoolExecutor, Limits, RetryPolicy
 from lambdafutures.exceptions import WorkerDied
 from tests import calls
-from tests.conftest import is_alive, wait_until
+from tests.conftest import is_alive, payloads_limited_to, wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -233,13 +232,17 @@ def test_a_worker_that_dies_within_its_time_limit_is_not_judged_later(ex):
     assert ex.submit(abs, -1).result() == 1
 
 
-def test_a_time_limit_keeps_no_payload_alive():
-    with LambdaPoolExecutor(1, backend="local", limits=Limits(time_s=3600)) as ex:
+def test_a_time_limit_keeps_no_payload_alive(tmp_path):
+    with LambdaPoolExecutor(1, backend="local", limits=Limits(time_s=3607)) as ex:
+        held = ex.submit(calls.wait_for_file, str(tmp_path / "go"))
+        wait_until(lambda: payloads_limited_to(3607))
+        (tmp_path / "go").touch()
+        held.result()
         for _ in range(5):
             ex.submit(len, bytes(50_000_000)).result()
         (worker,) = ex._pool.invoker._workers
         # The engine's thread may be in the middle of handing the last result over.
-        wait_until(lambda: not any(type(p).__name__ == "Payload" for p in gc.get_objects()))
+        wait_until(lambda: not payloads_limited_to(3607))
         assert worker.queue == []
 
 

@@ -12,7 +12,7 @@ import pytest
 from lambdafutures import LambdaPoolExecutor, Limits, RetryPolicy
 from lambdafutures.exceptions import BackendError, CallTimeout, WorkerDied
 from tests import calls
-from tests.conftest import wait_until
+from tests.conftest import payloads_limited_to, wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -160,13 +160,15 @@ def test_killing_returns_at_once_and_what_runs_ends_by_itself(tmp_path):
     wait_until(lambda: not workers())
 
 
-def test_a_time_limit_keeps_no_arguments_alive():
-    import gc
-
-    with memory(1, limits=Limits(time_s=3600)) as ex:
+def test_a_time_limit_keeps_no_arguments_alive(tmp_path):
+    with memory(1, limits=Limits(time_s=3613)) as ex:
+        held = ex.submit(calls.wait_for_file, str(tmp_path / "go"))
+        wait_until(lambda: payloads_limited_to(3613))
+        (tmp_path / "go").touch()
+        held.result()
         for _ in range(3):
             ex.submit(len, bytes(1_000_000)).result()
-        wait_until(lambda: not any(type(p).__name__ == "Payload" for p in gc.get_objects()))
+        wait_until(lambda: not payloads_limited_to(3613))
 
 
 def test_memory_has_no_limit_and_output_is_shown_but_not_kept(capsys):
