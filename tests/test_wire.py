@@ -101,7 +101,7 @@ sessions = st.from_regex(r"\A[A-Za-z0-9-]{1,64}\Z")
 def test_keys_of_outcomes_are_parsed_as_they_were_built(prefix, session, chunk, attempt):
     key = keys.out_key(prefix, session, chunk, attempt)
     assert key.startswith(keys.out_prefix(prefix, session))
-    assert keys.parse_out_key(key) == (chunk, attempt)
+    assert keys.parse_out_keys([key]) == [(chunk, attempt)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**9 - 1), st.integers(0, 9999)), min_size=2, max_size=9))
@@ -112,12 +112,11 @@ def test_keys_sort_as_their_numbers_do(named):
 
 
 def test_keys_of_a_log_are_parsed_as_they_were_built():
-    for number in (0, 1, 999_999_999):
-        assert keys.parse_log_key(keys.log_key("p", "s1", number)) == number
+    numbers = [0, 1, 999_999_999]
+    assert keys.parse_log_keys(keys.log_key("p", "s1", number) for number in numbers) == numbers
     assert keys.log_key("p", "s1", 9) < keys.log_key("p", "s1", 10)
-    for key in ("p/sessions/s1/log/1", "p/sessions/s1/out/000000001/0001", "log"):
-        with pytest.raises(ValueError, match="log"):
-            keys.parse_log_key(key)
+    others = ("p/sessions/s1/log/1", "p/sessions/s1/out/000000001/0001", "log")
+    assert keys.parse_log_keys(others) == []
     with pytest.raises(ValueError, match="digits"):
         keys.log_key("p", "s1", 10**9)
 
@@ -143,9 +142,13 @@ def test_a_number_that_does_not_fit_its_key_is_refused(number):
         keys.in_key("p", "s", number)
 
 
-def test_foreign_keys_and_sessions_are_refused():
-    with pytest.raises(ValueError, match="not the key of an outcome"):
-        keys.parse_out_key("p/sessions/s/out/12/1")
+def test_foreign_keys_are_passed_over():
+    outcome_key = keys.out_key("p", "s", 12, 1)
+    others = ["p/sessions/s/out/12/1", "p/sessions/s/out/", f"{outcome_key}/x", f"{outcome_key}\n"]
+    assert keys.parse_out_keys([*others, outcome_key, outcome_key + "٣"]) == [(12, 1)]
+
+
+def test_foreign_sessions_are_refused():
     with pytest.raises(ValueError, match="not a session id"):
         keys.session_prefix("p", "../other")
     assert keys.blob_key("p", "ab") == "p/blobs/ab"

@@ -126,11 +126,11 @@ class Collector:
             keys.out_prefix(self._prefix, self._session), start_after=start_after
         )
         async for page in pages:
-            names = [keys.parse_out_key(stored.key) for stored in page]
+            names = keys.parse_out_keys(stored.key for stored in page)
             for name in names:
                 if name in self._lookout and name[0] <= last:
                     self._begin_fetch(name)
-            if names[-1][0] >= last:
+            if names and names[-1][0] >= last:
                 break
 
     def _begin_fetch(self, name: tuple[int, int]) -> None:

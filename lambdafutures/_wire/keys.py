@@ -24,6 +24,7 @@ can leave out what is finished.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 CHUNK_DIGITS = 9  # a thousand million chunks: far beyond what one executor's memory can hold
 ATTEMPT_DIGITS = 4
@@ -32,8 +33,8 @@ PART_DIGITS = 3
 ABOUT = "about"
 
 _SESSION = re.compile(r"[A-Za-z0-9-]{1,64}")
-_OUT = re.compile(rf"/(\d{{{CHUNK_DIGITS}}})/(\d{{{ATTEMPT_DIGITS}}})$")
-_LOG = re.compile(rf"/log/(\d{{{LOG_DIGITS}}})$")
+_OUT = re.compile(rf"/out/([0-9]{{{CHUNK_DIGITS}}})/([0-9]{{{ATTEMPT_DIGITS}}})\Z")
+_LOG = re.compile(rf"/log/([0-9]{{{LOG_DIGITS}}})\Z")
 
 
 def blob_key(prefix: str, sha256: str) -> str:
@@ -100,16 +101,14 @@ def out_key(prefix: str, session: str, chunk: int, attempt: int) -> str:
     )
 
 
-def parse_out_key(key: str) -> tuple[int, int]:
-    """Return the chunk and the attempt of an outcome's key.
+def parse_out_keys(found: Iterable[str]) -> list[tuple[int, int]]:
+    """Return the chunks and the attempts of outcomes' keys; pass over what is no such key.
 
-    Raises:
-        ValueError: If it is not such a key.
+    Args:
+        found: Keys of a listing. Whoever may write into the bucket may have added others.
     """
-    found = _OUT.search(key)
-    if found is None:
-        raise ValueError(f"not the key of an outcome: {key!r}")
-    return int(found[1]), int(found[2])
+    matches = map(_OUT.search, found)
+    return [(int(match[1]), int(match[2])) for match in matches if match]
 
 
 def head_key(prefix: str, session: str) -> str:
@@ -127,16 +126,13 @@ def log_key(prefix: str, session: str, number: int) -> str:
     return f"{log_prefix(prefix, session)}{_padded(number, LOG_DIGITS)}"
 
 
-def parse_log_key(key: str) -> int:
-    """Return the number of an object of a log.
+def parse_log_keys(found: Iterable[str]) -> list[int]:
+    """Return the numbers of a log's objects; pass over what is no such key.
 
-    Raises:
-        ValueError: If it is not the key of one.
+    Args:
+        found: Keys of a listing.
     """
-    found = _LOG.search(key)
-    if found is None:
-        raise ValueError(f"not the key of a log's object: {key!r}")
-    return int(found[1])
+    return [int(match[1]) for match in map(_LOG.search, found) if match]
 
 
 def arguments_key(prefix: str, session: str, name: str) -> str:

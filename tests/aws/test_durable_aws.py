@@ -75,7 +75,8 @@ def test_everything_is_stored_before_the_first_invocation_of_it(make_aws):
     for record in puts:
         if "/log/" in record.key:
             sealed = aws.fake.objects(BUCKET)[record.key]
-            entry = place.open_entry(keys.parse_log_key(record.key), sealed)
+            (number,) = keys.parse_log_keys([record.key])
+            entry = place.open_entry(number, sealed)
             for row in entry.sent:
                 written_at[row.chunk, row.attempt] = record.finished_at
     for record in invoked:

@@ -86,6 +86,19 @@ def test_what_somebody_else_wrote_is_never_unpickled(aws: Aws, part, is_durable,
         assert_refused(future.exception(15), path)
 
 
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_foreign_objects_in_a_sessions_folders_are_passed_over(aws: Aws, is_durable):
+    with aws.executor(30, "poll", durable=is_durable) as ex:
+        folder = f"lambdafutures/sessions/{ex._pool.name}"
+        for name in ("out/", "out/000/1", "out/notes.txt", "log/notes.txt", "log/1"):
+            aws.fake.put_object(BUCKET, f"{folder}/{name}", b"whatever")
+        assert list(ex.map(calls.identity, range(200))) == list(range(200))
+        assert any(record.operation == "ListObjectsV2" for record in aws.fake.log)
+    if is_durable:
+        with LambdaPoolExecutor.attach(ex.handle, 1) as again:
+            assert [future.result(15) for future in again.futures] == list(range(200))
+
+
 @pytest.mark.parametrize("part", ["/out/", "/blobs/", "/arguments/"])
 def test_what_somebody_wrote_while_nobody_was_there_is_never_unpickled(aws: Aws, part, tmp_path):
     """The next client reads the first call's outcome, and its worker what the second one needs."""

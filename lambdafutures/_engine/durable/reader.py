@@ -136,7 +136,7 @@ class JobReader:
         after = self._place.log_key(record.next_number - 1) if record.next_number else ""
         numbers: list[int] = []
         async for page in self._store.list(prefix, start_after=after):
-            numbers += [keys.parse_log_key(stored.key) for stored in page]
+            numbers += keys.parse_log_keys(stored.key for stored in page)
         expected = range(record.next_number, record.next_number + len(numbers))
         missing = set(expected) - set(numbers)
         if missing:
@@ -157,8 +157,7 @@ class JobReader:
         async for page in self._store.list(
             keys.out_prefix(self._place.prefix, self._place.session)
         ):
-            for stored in page:
-                chunk, attempt = keys.parse_out_key(stored.key)
+            for chunk, attempt in keys.parse_out_keys(stored.key for stored in page):
                 found.setdefault(chunk, []).append(attempt)
         return found
 
