@@ -111,6 +111,12 @@ def note_run(folder, x):
     return x
 
 
+def note_and_wait(folder, x, path):
+    """Leave a trace of a run that ends once a file is there."""
+    note_run(folder, x)
+    return wait_for_file(path, x)
+
+
 def runs(folder, x):
     path = Path(folder) / f"{x}"
     return len(path.read_text().splitlines()) if path.exists() else 0

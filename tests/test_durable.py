@@ -74,10 +74,11 @@ def test_all_calls_come_back_in_order_done_or_not(tmp_path, nothing_left):
     spoke = ex.map(calls.speak, ["a", "b"], chunksize=2)
     assert first.result() == 3
     assert list(spoke) == ["a", "b"]
-    waits = ex.submit(calls.wait_for_file, str(go), "went")
+    waits = ex.submit(calls.note_and_wait, str(tmp_path), "waits", str(go))
     more = ex.map(calls.note_run, [str(tmp_path)] * 3, range(5, 8), chunksize=3)
     ex.wait_durable()
-    wait_until(waits.running)
+    # It is running for its owner before the log says so, and it is sent: that counts as a try.
+    wait_until(lambda: calls.runs(tmp_path, "waits"))
     ex.kill_workers()
     with pytest.raises(WorkerDied):
         waits.result()
@@ -101,7 +102,7 @@ def test_all_calls_come_back_in_order_done_or_not(tmp_path, nothing_left):
         assert not futures[9].done()
         assert not futures[11].cancel()
         go.touch()
-        assert futures[9].result() == "went"
+        assert futures[9].result() == "waits"
         assert futures[9].attempts == 2
         assert [future.result() for future in futures[10:]] == [5, 6, 7]
     assert [calls.runs(tmp_path, x) for x in range(8)] == [1] * 8
