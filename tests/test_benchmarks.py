@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
 
 from lambdafutures import LambdaPoolExecutor
-from tests.benchmarks import lithops_answers, simulate
+from tests.benchmarks import lithops_answers, profiles, simulate
 from tests.benchmarks.instant_aws import InstantAws
 from tests.benchmarks.lambda_law import Environments, Law, ideal_s
 from tests.benchmarks.paired import Pair
@@ -137,3 +138,13 @@ def test_a_goal_that_is_missed_is_called_so():
     row = of_pair("x", pair, "ms", "theirs", goal=2.0, scale=1e3)
     assert (row.ours, row.other, row.ratio, row.is_reached) == (2000.0, 4000.0, 2.0, True)
     assert of_pair("x", pair, "calls/s", "theirs", goal=2.5, scale=-6.0).is_reached is False
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="cProfile follows one thread")
+def test_a_profile_covers_all_threads(monkeypatch):
+    monkeypatch.setitem(profiles.CALLS, "local", 200)
+    shares = profiles.profiled("local")
+    assert sum(shares.values()) == pytest.approx(1.0)
+    layers = {profiles.layer(name) for name, share in shares.items() if share > 0}
+    # The engine has a thread of its own, and this one submits.
+    assert {"lambdafutures/_engine", "lambdafutures/_pool.py", "sockets"} <= layers
