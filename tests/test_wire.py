@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import socket
 from array import array
 
@@ -328,6 +330,25 @@ def test_large_frames_cross_a_socket_in_memory_files():
             reader.feed(data, handles)
             found += [[bytes(part) for part in each.parts] for each in reader.frames()]
         assert found == [[big, b"x"], [b"small"], [b"", big]]
+
+
+def test_a_memory_file_is_copied_where_it_cannot_be_mapped():
+    """The descriptors may be gone for another reason than our own mappings."""
+    handle = memory_file.write_parts([b"x" * 5000])
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (handle + 20, files[1]))
+    try:
+        # As many as there can be: the lowest that is free may lie far below the limit.
+        with contextlib.suppress(OSError):
+            while True:
+                spare.append(os.dup(handle))
+        part = memory_file.MappedFile(handle).part(5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        for each in spare:
+            os.close(each)
+    assert bytes(part) == b"x" * 5000
 
 
 def test_a_part_in_a_memory_file_is_writable_and_private():

@@ -6,6 +6,7 @@ and nothing is left behind when either process is killed.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import sys
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 # A cache line: vector loads on arrays that begin elsewhere are slow.
 ALIGNMENT_BYTES = 64
-# Before Python 3.13 a mapping keeps its file open. A quarter of the usual limit of 1,024 open
-# files: a client may hold more large results than that.
+# Before Python 3.13 a mapping keeps its file open, and a client may hold more large results than it
+# may open files: mappings take a quarter of them, and no more than of the usual limit of 1,024.
+SHARE_OF_FILES = 1 / 4
 MAX_MAPPINGS = 256
 
 
@@ -68,21 +70,45 @@ class _CountedMapping(mmap.mmap):
     """A mapping that is counted while it lives, since it keeps a descriptor open."""
 
     alive = 0
+    _is_counted = False
+
+    def __init__(self, *_: object, **__: object) -> None:
+        _CountedMapping.alive += 1
+        self._is_counted = True
 
     def __del__(self) -> None:
-        _CountedMapping.alive -= 1
+        # One that could not be made is deleted all the same.
+        if self._is_counted:
+            _CountedMapping.alive -= 1
+
+
+def _most_mappings() -> int:
+    import resource
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MAX_MAPPINGS
+    return min(MAX_MAPPINGS, int(files * SHARE_OF_FILES))
+
+
+def _mapping_of(handle: int, size: int) -> mmap.mmap | None:
+    """Map a file; return None where that would keep too many descriptors open."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(handle, size, access=mmap.ACCESS_COPY, trackfd=False)
+    if _CountedMapping.alive < _most_mappings():
+        return _CountedMapping(handle, size, access=mmap.ACCESS_COPY)
+    return None
 
 
 def _view_of(handle: int, size: int) -> memoryview:
-    """Return a file's bytes, mapped; copied where that would keep too many descriptors open."""
+    """Return a file's bytes, mapped; copied where they cannot be."""
     if not size:
         return memoryview(b"")
-    if sys.version_info >= (3, 13):
-        return memoryview(mmap.mmap(handle, size, access=mmap.ACCESS_COPY, trackfd=False))
-    if _CountedMapping.alive < MAX_MAPPINGS:
-        mapping = _CountedMapping(handle, size, access=mmap.ACCESS_COPY)
-        _CountedMapping.alive += 1
-        return memoryview(mapping)
+    # Others hold descriptors and mappings, too: there may be fewer left than are counted here.
+    with contextlib.suppress(OSError):
+        mapping = _mapping_of(handle, size)
+        if mapping is not None:
+            return memoryview(mapping)
     copy = memoryview(bytearray(size))
     done = 0
     while done < size and (got := os.preadv(handle, [copy[done:]], done)):
