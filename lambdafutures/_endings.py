@@ -112,15 +112,20 @@ class Ending:
 
     def unpack_once(self) -> tuple[list[Any], BaseException | None]:
         """Return the values, or the exception, the same to all who ask."""
-        if self._unpacked is None:
-            self._unpacked = self.unpack()
-        return self._unpacked
+        # (Others may be doing the same: what the field holds is read once.)
+        unpacked = self._unpacked
+        if unpacked is None:
+            unpacked = self._unpacked = self._fresh()
+        return unpacked
 
     def unpack(self) -> tuple[list[Any], BaseException | None]:
         """Return the values, or the exception; user code may run here."""
         if self._unpacked is not None:
             unpacked, self._unpacked = self._unpacked, None
             return unpacked
+        return self._fresh()
+
+    def _fresh(self) -> tuple[list[Any], BaseException | None]:
         if self._error is not None:
             return [], self._error
         entry = self.entry

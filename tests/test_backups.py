@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lambdafutures import BackupPolicy, LambdaPoolExecutor
-from lambdafutures._engine.chunk import Attempt, CallOptions, Chunk, Function, indices_of
+from lambdafutures import BackupPolicy, LambdaPoolExecutor, RetryPolicy
+from lambdafutures._engine.chunk import Attempt, CallOptions, Chunk, Function, Work, indices_of
 from lambdafutures._engine.commands import Abandon, Command, Send, Settle, Wake
 from lambdafutures._engine.scheduler import Scheduler
 from lambdafutures._packed_future import ChunkFuture
@@ -197,6 +197,59 @@ def test_a_work_is_judged_when_its_last_attempt_has_ended():
     assert sorted(map(len, [indices_of(each.work.calls) for each in (again, rest)])) == [1, 5]
     struck = next(each for each in (again, rest) if each.work.calls == [(0, 1)])
     assert struck.work.strikes == 2
+
+
+def test_a_try_that_began_in_time_is_not_given_up_when_it_is_too_late_for_a_backup():
+    scheduler = Scheduler(10, lambda: 0.0)
+    options = CallOptions(RetryPolicy(total_s=5.0), backup=BackupPolicy(done_share=0.5))
+    chunks = [
+        Chunk(number, 1, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
+        for number in range(8)
+    ]
+    first, *others = sends(scheduler.on_submitted(chunks, 0.0))
+    for attempt in others:
+        scheduler.on_outcome(values(attempt, range(1)), 1.0)
+    died = Fault(outcome.DIED, "died", 0)
+    (second,) = sends(scheduler.on_outcome(values(first, range(0), died), 4.9))
+    for tenth in range(50, 200):
+        assert not sends(scheduler.on_tick(tenth / 10))
+    scheduler.on_outcome(values(second, range(1)), 20.0)
+    assert results(first.work.chunk) == [(0, 2)]
+    assert scheduler.backups == 0
+
+
+def test_what_comes_with_its_backup_from_an_earlier_client_gets_no_other():
+    scheduler = Scheduler(10, lambda: 0.0)
+    options = CallOptions(backup=BackupPolicy(done_share=0.5))
+    chunks = [
+        Chunk(number, 1, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
+        for number in range(8)
+    ]
+    work = Work(chunks[7], tries=2)
+    chunks[7].sent, chunks[7].attempts = True, 2
+    awaited = [Attempt(work, number, 0.0) for number in (1, 2)]
+    scheduler.on_restored(chunks[7], [], awaited, [], 0.0)
+    for attempt in sends(scheduler.on_submitted(chunks[:7], 0.0)):
+        scheduler.on_outcome(values(attempt, range(1)), 0.1)
+    assert not [each for tenth in range(2, 100) for each in sends(scheduler.on_tick(tenth / 10))]
+
+
+def test_how_long_nobody_was_there_says_nothing_of_what_is_usual():
+    scheduler = Scheduler(10, lambda: 0.0)
+    options = CallOptions(backup=BackupPolicy(done_share=0.5))
+    chunks = [
+        Chunk(number, 1, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
+        for number in range(9)
+    ]
+    (slow, *others) = sends(scheduler.on_submitted(chunks[5:], 0.0))
+    for chunk in chunks[:5]:  # sent an hour ago
+        chunk.sent, chunk.attempts = True, 1
+        old = Attempt(Work(chunk, tries=1), 1, -3600.0)
+        scheduler.on_restored(chunk, [(old, values(old, range(1)))], [], [], 0.0)
+    for attempt in others:
+        scheduler.on_outcome(values(attempt, range(1)), 0.1)
+    (backup,) = [each for tenth in range(2, 50) for each in sends(scheduler.on_tick(tenth / 10))]
+    assert backup.work is slow.work
 
 
 # -------------------------------------------------------------------- for real

@@ -14,12 +14,14 @@ import pytest
 from lambdafutures import JobHandle, LambdaPoolExecutor, RetryPolicy, cli
 from lambdafutures._backends.file_store import FileStore
 from lambdafutures._engine.durable import intake, records
+from lambdafutures._engine.portal import Portal
 from lambdafutures._wire import codec, frames, invocation, outcome, seal
 from lambdafutures._wire.outcome import Entry, Outcome
 from lambdafutures.cli import clean
 from lambdafutures.exceptions import (
     BackendError,
     JobNotFound,
+    LambdaFuturesError,
     WireError,
     WorkerDied,
 )
@@ -301,6 +303,57 @@ def test_waiting_for_the_store(monkeypatch):
         ex.wait_durable()
         assert future.result() == 1
     ex.wait_durable()
+
+
+def test_waiting_for_the_store_holds_before_the_loop_has_begun(monkeypatch):
+    asked, lets_go = threading.Event(), threading.Event()
+    run, call, put = Portal._run, Portal.call, FileStore._put
+
+    def late_run(self):
+        assert asked.wait(20)  # a busy machine gives the thread no time
+        run(self)
+
+    def noted_call(self, function, *args):
+        call(self, function, *args)
+        if function.__name__ == "_on_wait_stored":
+            asked.set()
+
+    def slow_put(self, key, body, only_if_absent):
+        assert lets_go.wait(20)
+        return put(self, key, body, only_if_absent)
+
+    monkeypatch.setattr(Portal, "_run", late_run)
+    monkeypatch.setattr(Portal, "call", noted_call)
+    monkeypatch.setattr(FileStore, "_put", slow_put)
+    with durable() as ex:
+        future = ex.submit(calls.identity, 1)
+        with pytest.raises(TimeoutError):
+            ex.wait_durable(0.3)
+        lets_go.set()
+        ex.wait_durable()
+        assert future.result() == 1
+
+
+def test_what_was_given_up_before_it_was_stored_is_not_called_stored(monkeypatch):
+    begun, lets_go = threading.Event(), threading.Event()
+    put = FileStore._put
+
+    def slow_put(self, key, body, only_if_absent):
+        begun.set()
+        assert lets_go.wait(20)
+        return put(self, key, body, only_if_absent)
+
+    monkeypatch.setattr(FileStore, "_put", slow_put)
+    ex = durable()
+    ex.submit(calls.identity, 1)
+    assert begun.wait(20)
+    ending = threading.Thread(target=ex.kill_workers)
+    ending.start()
+    wait_until(lambda: not ex.statistics().chunks_open)
+    lets_go.set()
+    ending.join(20)
+    with pytest.raises(LambdaFuturesError, match="before everything was stored"):
+        ex.wait_durable(20)
 
 
 def test_a_store_that_refuses_ends_the_executor_and_says_why(monkeypatch, nothing_left):

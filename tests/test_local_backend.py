@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -70,6 +71,18 @@ def test_calls_that_wait_can_be_met_by_those_behind_them(tmp_path):
                 ex.submit(calls.touch_and_wait, b, a),
             ]
             assert [future.result(20) for future in futures[-2:]] == [a, b]
+
+
+def test_an_executor_whose_thread_cannot_be_started_leaves_nothing(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with LambdaPoolExecutor(1, backend="local") as ex:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                ex.submit(calls.identity, 1)
+        assert ex.submit(calls.identity, 1).result() == 1
 
 
 # -------------------------------------------------------------------- workers that die

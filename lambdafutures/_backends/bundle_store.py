@@ -49,6 +49,8 @@ async def put_bundle(
     Raises:
         BackendError: If the store refuses it.
     """
+    if bundle.read is None:
+        return False  # whoever made it has stored it; what is gone, its worker names
     *others, last = range(len(bundle.parts))
     if not anew:
         found = await store.head(keys.part_key(prefix, bundle.name, last))

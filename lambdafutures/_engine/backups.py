@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from math import inf
 from statistics import median
 
+from lambdafutures._engine import retrying
 from lambdafutures._engine.chunk import Attempt, Chunk, Work
 from lambdafutures.options import BackupPolicy
 
@@ -141,7 +142,7 @@ class Backups:
         self.next_s = inf
         for job in self._jobs.values():
             for attempt in list(job.attempts) if job.is_ending else ():
-                if attempt.work.is_backed_up:
+                if attempt.work.is_backed_up or retrying.is_over(attempt.work, now_s):
                     continue
                 slow_at_s = job.slow_at_s(attempt)
                 if slow_at_s > now_s or not room or not job.is_ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -30,10 +31,21 @@ class Portal:
         Args:
             main: Makes the coroutine to run.
             at_end: Called last of all, when the loop has been closed.
+
+        Raises:
+            RuntimeError: If no thread can be started.
         """
-        self._main = main
+        # Its first step comes before all that other threads ask for, however late ours begins.
+        running = main()
+        self._main = self.loop.create_task(running, context=contextvars.Context())
         self._at_end = at_end
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # there are too many: nothing will ever be run
+            self.loop.set_exception_handler(lambda *_: None)
+            running.close()
+            self.loop.close()
+            raise
 
     def call(self, function: Callable[..., object], *args: object) -> None:
         """Have a function called on the loop soon; nothing happens once the loop has ended.
@@ -63,7 +75,7 @@ class Portal:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_until_complete(self._main())
+            self.loop.run_until_complete(self._main)
         finally:
             try:
                 self._close()

@@ -142,13 +142,14 @@ class Scheduler:
             self._restore(attempt, now_s)
         self._waiting.extend(waiting)
         for attempt, answer in answered:
-            self._take(attempt, answer, now_s, commands)
+            self._take(attempt, answer, now_s, commands, is_old=True)
         self._wake_s = inf  # the oldest deadline may be a new one
         return self._go_on(commands, now_s)
 
     def _restore(self, attempt: Attempt, now_s: float) -> None:
         """Count an attempt as under way that was sent earlier than others."""
         last = next(reversed(self._in_flight.values()), attempt)
+        attempt.work.is_backed_up = bool(attempt.work.attempts)
         attempt.work.attempts.append(attempt)
         self._in_flight[attempt.name] = attempt
         self._backups.on_sent(attempt, now_s)
@@ -315,7 +316,13 @@ class Scheduler:
     # ---------------------------------------------------------------- outcomes
 
     def _take(
-        self, attempt: Attempt, answer: Outcome, now_s: float, commands: list[Command]
+        self,
+        attempt: Attempt,
+        answer: Outcome,
+        now_s: float,
+        commands: list[Command],
+        *,
+        is_old: bool = False,
     ) -> None:
         work = attempt.work
         facts = self._facts(work, now_s, attempt.sent_s)
@@ -339,7 +346,7 @@ class Scheduler:
                     merging.fail(work.chunk, ranges, error, facts)
                 for again, wait_s in verdict.again:
                     self._again(again, wait_s, now_s, commands)
-        if fault is None:
+        if fault is None and not is_old:  # when an old one ended nobody knows
             self._backups.on_ended(attempt, now_s)
         self._settle_if_done(work.chunk, now_s, commands)
 

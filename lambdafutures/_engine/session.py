@@ -273,7 +273,7 @@ class Session:
         attempt = command.attempt
         chunk = attempt.work.chunk
         now_s = time.monotonic()
-        if chunk.future.done() and not chunk.future.cancelled():
+        if chunk.future.done() and (self._scheduler.is_broken or not chunk.future.cancelled()):
             return []  # the backend broke while commands before this were carried out
         if not chunk.sent:
             if not chunk.future.set_running_or_notify_cancel():
@@ -308,6 +308,12 @@ class Session:
             )
 
     def _settle(self, chunk: Chunk) -> None:
+        future = chunk.future
+        if not (chunk.sent or future.running() or future.set_running_or_notify_cancel()):
+            # Everything failed before the scheduler was told that it had been cancelled.
+            chunk.release()
+            self._count_cancelled(chunk)
+            return
         endings = chunk.endings
         failed = sum(ending.count for ending in endings if ending.failed)
         self.counters.calls_done += chunk.count

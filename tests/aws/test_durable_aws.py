@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 
 import pytest
@@ -14,7 +15,7 @@ from lambdafutures._engine.durable.place import JobPlace
 from lambdafutures._wire import keys
 from lambdafutures._wire.invocation import Invocation
 from lambdafutures.deployment import path_of
-from lambdafutures.exceptions import BackendError, LambdaFuturesError
+from lambdafutures.exceptions import BackendError, InitializerFailed, LambdaFuturesError
 from tests import calls
 from tests.aws.conftest import BUCKET, Aws
 from tests.conftest import wait_until
@@ -218,3 +219,16 @@ def test_what_is_written_ahead_goes_together(aws: Aws):
     assert sum("/arguments/" in key for key in puts) <= 3
     # Chunks once or twice, attempts once or twice, the end.
     assert sum("/log/" in key for key in puts) <= 8
+
+
+def test_an_initializer_that_had_failed_gets_another_chance(aws: Aws, tmp_path):
+    def prepare(folder):
+        os.stat(f"{folder}/ready")
+
+    ex = durable(aws, initializer=prepare, initargs=(str(tmp_path),))
+    future = ex.submit(calls.identity, 1)
+    assert isinstance(future.exception(20), InitializerFailed)
+    ex.shutdown()
+    (tmp_path / "ready").touch()
+    with attach(ex) as again:
+        assert [each.result(20) for each in again.futures] == [1]

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from lambdafutures.exceptions import BackendError
 from tests import calls
 from tests.conftest import wait_until
 
@@ -110,3 +111,28 @@ def test_a_callback_may_shut_the_executor_down(make):
     with pytest.raises(RuntimeError):
         ex.submit(calls.identity, 1)
     ex.shutdown()
+
+
+def test_what_was_cancelled_stays_so_when_the_executor_breaks_in_that_moment(make, tmp_path):
+    told = []
+    cancelled = threading.Event()
+    ex = make(1)
+    running = ex.submit(calls.wait_for_file, str(tmp_path / "go"))
+    wait_until(running.running)
+    waiting = ex.submit(calls.identity, 1)
+    waiting.add_done_callback(told.append)
+    session = ex._pool.session
+
+    def breaks():
+        assert cancelled.wait(20)
+        session.on_broken(BackendError("broken"))
+
+    session._portal.call(breaks)
+    assert waiting.cancel()
+    cancelled.set()
+    assert isinstance(running.exception(20), BackendError)
+    (tmp_path / "go").touch()
+    ex.shutdown()
+    assert waiting.cancelled()
+    assert told == [waiting]
+    assert ex.statistics().calls_cancelled == 1

@@ -67,7 +67,7 @@ def recover(
         if answer is not None:
             last_word = past.last_word(answer)
             recovered.answered.append((Attempt(work, row.attempt, sent_s), last_word))
-        elif now_s < row.deadline_s:
+        elif now_s < row.deadline_s and row.attempt not in outcomes:  # else it has ended
             if not past.done.issuperset(past.calls[row.attempt]):
                 work = past.shared_work(row)
                 recovered.awaited.append(Attempt(work, row.attempt, sent_s))

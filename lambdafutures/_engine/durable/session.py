@@ -10,6 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
+from math import inf
 from typing import NamedTuple
 
 from lambdafutures import events
@@ -66,6 +67,7 @@ class DurableSession(Session):
         self._barriers: deque[tuple[int, Future[None]]] = deque()
         self._restoring: asyncio.Task[None] | None = None
         self._is_cancelling = False
+        self._has_dropped = False  # chunks that were never stored
         # (None of the three keeps the session alive.)
         me = weakref.proxy(self)
         ledger.watch(lambda error: me.on_broken(error))
@@ -103,7 +105,7 @@ class DurableSession(Session):
         """Let go who waits for what is stored, or never will be; on any thread."""
         for waiter in list(self._waiters):
             with contextlib.suppress(InvalidStateError):  # it has been let go already
-                if self.broken is not None or self._storing:
+                if self.broken is not None or self._storing or self._has_dropped:
                     waiter.set_exception(self._why_not_stored())
                 else:
                     waiter.set_result(None)
@@ -161,8 +163,11 @@ class DurableSession(Session):
         try:
             found = await self._reader.outcomes()
             # What may still run comes first, so that there is no more under way than there may be.
-            # What has no outcome needs no reading.
-            left = sorted(self._left.values(), key=lambda each: not each.sent)
+            # What has no outcome needs no reading. (In the order in which it was sent, which the
+            # scheduler keeps: to put each into its place takes long.)
+            left = sorted(
+                self._left.values(), key=lambda each: each.sent[-1].sent_s if each.sent else inf
+            )
             for each in left:
                 if each.chunk.number not in found:
                     self._take_up(each, {})
@@ -228,6 +233,7 @@ class DurableSession(Session):
     def _fail_what_waits(self) -> None:
         """Fail what was not handed to the scheduler yet, which knows why."""
         self._end_waiters()
+        self._has_dropped = self._has_dropped or bool(self._storing)
         chunks = [*self._storing, *(each.chunk for each in self._left.values() if not each.sent)]
         failed = [each.chunk for each in self._left.values() if each.sent]
         self._storing.clear()
