@@ -51,6 +51,8 @@ async def put_bundle(
     """
     if bundle.read is None:
         return False  # whoever made it has stored it; what is gone, its worker names
+    if not bundle.parts:
+        return False  # all that was asked for is in every worker
     *others, last = range(len(bundle.parts))
     if not anew:
         found = await store.head(keys.part_key(prefix, bundle.name, last))

@@ -18,6 +18,10 @@ _UNIX = 3
 LEVEL = 1
 
 
+class Executable(bytes):
+    """Hold what is in a file that stays executable."""
+
+
 def pack(files: Iterable[tuple[str, Path | bytes]]) -> bytes:
     """Return a zip of files; executable ones stay so.
 
@@ -30,7 +34,7 @@ def pack(files: Iterable[tuple[str, Path | bytes]]) -> bytes:
             entry = zipfile.ZipInfo(name, _DATE)
             entry.create_system = _UNIX
             entry.compress_type = zipfile.ZIP_DEFLATED
-            mode = _MODE
+            mode = _EXECUTABLE_MODE if isinstance(content, Executable) else _MODE
             if isinstance(content, Path):
                 if content.stat().st_mode & 0o100:
                     mode = _EXECUTABLE_MODE

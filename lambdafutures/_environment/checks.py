@@ -53,7 +53,7 @@ def _check_present(need: Need, packages: Mapping[str, str]) -> None:
 
 
 def _check_version(module: str, packages: Mapping[str, str]) -> None:
-    for name in distributions.owners(module):
+    for name in distributions.owners_of_file(module):
         there, here = packages.get(name), distributions.version(name)
         if there and here and there != here:  # (of what Lambda brings, no version is known)
             raise PackageError(

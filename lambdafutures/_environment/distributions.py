@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib import metadata
@@ -21,9 +22,13 @@ IN_LAMBDA = frozenset(
 
 @lru_cache(1)
 def _owners() -> dict[str, list[str]]:
+    with warnings.catch_warnings():
+        # What is left over from a removal has no name, which Python 3.12 and later warn of.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = metadata.packages_distributions()
     return {
-        module: sorted({normalised(name) for name in names})
-        for module, names in metadata.packages_distributions().items()
+        module: sorted({normalised(name) for name in names if name})
+        for module, names in found.items()
     }
 
 
@@ -34,6 +39,25 @@ def owners(module: str) -> Sequence[str]:
         module: Its full name.
     """
     return _owners().get(module.partition(".")[0], ())
+
+
+def owners_of_file(module: str) -> Sequence[str]:
+    """Return the packages that a module may belong to, by its file where a namespace is shared.
+
+    Args:
+        module: Its full name.
+    """
+    names = owners(module)
+    return [name for name in names if _has(name, module)] or names if len(names) > 1 else names
+
+
+def _has(name: str, module: str) -> bool:
+    path = module.replace(".", "/")
+    try:
+        files = metadata.files(name) or ()
+    except metadata.PackageNotFoundError:
+        return False
+    return any(file.as_posix().startswith((f"{path}.", f"{path}/")) for file in files)
 
 
 def version(name: str) -> str | None:

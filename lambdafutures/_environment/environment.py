@@ -49,7 +49,11 @@ class Environment:
         self._wanted = wanted
         self._exclude = tuple(exclude)
         self._folder = local.BundleFolder() if is_here else None
+        # Modules that were followed: at all, as what a worker surely imports, and as what objects
+        # are of.
         self._known: set[str] = set()
+        self._certain: set[str] = set()
+        self._carried: set[str] = set()
         self._units: set[str] = set()
         self._modules: tuple[Bundle, ...] = ()
         self._bundled: list[BundledModule] = []
@@ -102,12 +106,15 @@ class Environment:
         packed = codec.dumps(value, self._serializer, by_value=notes.dumps)
         if pickled.is_plain(packed.data):  # most arguments are
             return packed
-        needed = notes.needed(packed.data)
+        carried = pickled.carried(packed.data)
+        needed = frozenset(notes.modules | carried)
         if self._serializer == "dill":
             needed |= pickled.named(packed.data) | {"dill"}
-        if not (needed | notes.possible) <= self._known:
+        possible = notes.possible
+        is_seen = carried <= self._carried and needed <= self._certain and possible <= self._known
+        if not is_seen:
             with self._lock:
-                self._take(needed, notes.possible, pickled.carried(packed.data))
+                self._take(needed, possible, carried)
         return packed
 
     def _take(
@@ -119,6 +126,8 @@ class Environment:
         ]
         self._follow(roots, carried)
         self._known |= needed | possible
+        self._certain |= needed
+        self._carried |= set(carried)
 
     def _follow(self, roots: Sequence[Root], carried: Collection[str]) -> None:
         found = reach.follow(roots, self._exclude)
@@ -126,11 +135,12 @@ class Environment:
         self._bundle([unit for name, unit in found.units.items() if name not in self._units])
 
     def _bundle(self, wanted: Sequence[Unit | Path]) -> None:
-        packed = modules.pack(wanted, self._exclude, self._target) if wanted else None
-        if packed is not None:
+        named = [each for each in self._wanted if isinstance(each, Path)]
+        packed = modules.pack(wanted, self._exclude, self._target, named) if wanted else None
+        if packed is not None and packed.bundle is not None:
             if self._folder is not None:
                 self._folder.unpack(packed.bundle)
-            self._units.update(each.name for each in packed.modules)
+            self._units.update(each.place.name for each in wanted if isinstance(each, Unit))
             self._bundled += packed.modules
             self._modules = (packed.bundle, *self._modules)
         self.bundles = (*self._modules, *self._packages.bundles)

@@ -16,7 +16,8 @@ _MACH_O = (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _MACHINE = slice(18, 20)
 _MACHINES = {62: "x86_64", 183: "arm64"}
 
-_TAG = re.compile(r"\.(?:cpython-|cp)(\d)(\d+)[^.]*\.(?:so|pyd)$")
+_TAG = re.compile(r"\.(?:cpython-|cp)(\d)(\d+)(t?)[^.]*\.(?:so|pyd)$")
+_MUSL = b"libc.musl-"
 _GLIBC = re.compile(rb"GLIBC_2\.(\d+)\0")
 
 
@@ -45,6 +46,8 @@ def why_not(path: Path, target: Target) -> str | None:
     tag = _TAG.search(path.name)
     if tag and "abi3" not in path.name and f"{tag[1]}.{tag[2]}" != target.python:
         return f"it is for Python {tag[1]}.{tag[2]}"
+    if tag and tag[3]:
+        return f"it is for a free-threaded Python {tag[1]}.{tag[2]}"
     content = path.read_bytes()
     if content.startswith(_MACH_O):
         return None if target.system == "darwin" else "it is built for macOS"
@@ -56,6 +59,8 @@ def why_not(path: Path, target: Target) -> str | None:
     built_for = _MACHINES.get(machine, f"machine {machine}")
     if built_for != target.arch:
         return f"it is built for {built_for}"
+    if _MUSL in content and target.libc is not None:
+        return "it is built for musl"
     needed = max((int(found[1]) for found in _GLIBC.finditer(content)), default=0)
     if target.libc is not None and (2, needed) > target.libc:
         return f"it needs glibc 2.{needed}"

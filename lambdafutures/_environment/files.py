@@ -18,10 +18,24 @@ _SECRETS = (
     ".env.*",
     "*.pem",
     "*.key",
-    "id_rsa",
-    "id_dsa",
-    "id_ecdsa",
-    "id_ed25519",
+    "*.env",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
+    "*.keystore",
+    "*.ppk",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    "credentials",
+    "credentials.json",
+    "secrets.json",
+    "secrets.toml",
+    "secrets.yaml",
+    "secrets.yml",
+    "service[-_]account*.json",
+    "kubeconfig",
     ".netrc",
     ".pypirc",
     ".npmrc",
@@ -77,19 +91,26 @@ def is_excluded(name: str, patterns: Sequence[str]) -> bool:
     )
 
 
-def collect(folder: Path, prefix: str, exclude: Sequence[str] = ()) -> Iterator[File | LeftOut]:
+def collect(
+    folder: Path, prefix: str, exclude: Sequence[str] = (), kept: frozenset[Path] = frozenset()
+) -> Iterator[File | LeftOut]:
     """Yield the files of a folder, and what is left out of it, in the order of their names.
 
     Args:
         folder: The folder.
         prefix: Name of the folder in the bundle.
         exclude: What to leave out without a word.
+        kept: Files that are taken along whatever they are, as `Path.resolve` has them.
     """
-    yield from _collect(folder, prefix, exclude, {folder.resolve()})
+    yield from _collect(folder, prefix, exclude, kept, frozenset({folder.resolve()}))
 
 
 def _collect(
-    folder: Path, prefix: str, exclude: Sequence[str], seen: set[Path]
+    folder: Path,
+    prefix: str,
+    exclude: Sequence[str],
+    kept: frozenset[Path],
+    above: frozenset[Path],
 ) -> Iterator[File | LeftOut]:
     for path in sorted(folder.iterdir()):
         name = f"{prefix}/{path.name}"
@@ -97,30 +118,32 @@ def _collect(
             continue
         if path.is_dir():
             resolved = path.resolve()
-            if path.name in _LITTER or resolved in seen:  # a link may lead back
+            if path.name in _LITTER or resolved in above:  # a link may lead back
                 continue
-            seen.add(resolved)
             reason = _reason_against_folder(path)
             if reason:
                 yield LeftOut(name, reason)
             elif not path.name.startswith("."):
-                yield from _collect(path, name, exclude, seen)
+                yield from _collect(path, name, exclude, kept, above | {resolved})
         elif path.is_file():
-            yield from take(path, name)
+            yield from take(path, name, is_kept=bool(kept) and path.resolve() in kept)
 
 
-def take(path: Path, name: str, kept: Sequence[str] = ()) -> Iterator[File | LeftOut]:
+def take(path: Path, name: str, *, is_kept: bool = False) -> Iterator[File | LeftOut]:
     """Yield a file, or why it is left out; nothing for what tools have written.
 
     Args:
         path: The file.
         name: Its name in the bundle.
-        kept: Names of what is taken along whatever it is.
+        is_kept: It is taken along whatever it is.
     """
     size_bytes = path.stat().st_size
-    if name in kept:
+    printable = name.encode("utf-8", "backslashreplace").decode()
+    if printable != name:
+        yield LeftOut(printable, "its name is no text, which zips cannot hold")
+    elif is_kept:
         yield File(name, path, size_bytes)
-    elif _matches(path.name, _SECRETS):
+    elif _matches(path.name.lower(), _SECRETS):
         yield LeftOut(name, "it looks like a secret")
     elif size_bytes > MAX_FILE_BYTES:
         yield LeftOut(

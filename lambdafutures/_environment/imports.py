@@ -13,6 +13,8 @@ from typing import NamedTuple
 SOURCES_KNOWN = 2048
 CODES_KNOWN = 1024
 
+# Instructions between a function's name and its first argument that mean nothing here.
+_IDLE = frozenset({"PUSH_NULL", "PRECALL", "CACHE", "NOP"})
 _IMPORTERS = frozenset({"import_module", "__import__"})
 
 
@@ -112,8 +114,21 @@ def _named(node: ast.AST, package: str) -> list[str]:
             if base is None:
                 return []
             return [base, *(f"{base}.{alias.name}" for alias in names if alias.name != "*")]
-        case ast.Call(ast.Attribute(attr=called) | ast.Name(called), [ast.Constant(str(name)), *_]):
-            return [name] if called in _IMPORTERS and not name.startswith(".") else []
+        case ast.Call(
+            ast.Attribute(attr=called) | ast.Name(called), [ast.Constant(str(name)), *more], keys
+        ) if called in _IMPORTERS:
+            if not name.startswith("."):
+                return [name]
+            match [*more, *(each.value for each in keys)]:
+                case [ast.Constant(str(anchor))]:
+                    package = anchor
+                case [ast.Name("__package__" | "__name__")]:
+                    pass
+                case _:
+                    return []
+            last = name.lstrip(".")
+            found = resolve(last, len(name) - len(last), package)
+            return [found] if found else []
     return []
 
 
@@ -163,7 +178,15 @@ def imports_of_code(code: CodeType, package: str) -> frozenset[str]:
                 found.add(base)
         elif step.opname == "IMPORT_FROM" and base:
             found.add(f"{base}.{step.argval}")
-        recent = [*recent[-1:], step.argval]
+        elif (
+            step.opname == "LOAD_CONST"
+            and isinstance(step.argval, str)
+            and not step.argval.startswith(".")
+            and _IMPORTERS.intersection(each for each in recent if isinstance(each, str))
+        ):
+            found.add(step.argval)
+        if step.opname not in _IDLE:
+            recent = [*recent[-1:], step.argval]
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             found |= imports_of_code(constant, package)

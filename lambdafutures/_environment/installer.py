@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,18 @@ _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 # Versions that uv knows by name: the newest that is not newer than the target's is taken.
 _UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
 _WHEEL_ARCH = {"arm64": "aarch64"}
+
+# pip takes the platform of wheels as options, and conditions of requirements from the Python that
+# runs it (pip, "Running pip: --python-version"); uv has both from the target.
+_PIP_ELSEWHERE = """
+import json, sys
+told = json.loads(sys.argv.pop(1))
+from pip._vendor.packaging import markers
+known = markers.default_environment
+markers.default_environment = lambda: {**known(), **told}
+from pip._internal.cli.main import main
+sys.exit(main())
+"""
 
 # Of what an installer says, the end says why.
 _LINES_TOLD = 12
@@ -55,7 +68,13 @@ def install(request: Request, target: Target, folder: Path) -> None:
             constraints.write_text("\n".join(request.constraints) + "\n")
             options += ["-c", str(constraints)]
         command = [*_tool(target), "--target", str(folder), *options]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        except FileNotFoundError as error:
+            raise PackageError(
+                f"there is no {command[0]}, which ${INSTALLER_VARIABLE} names: unset it, or set it "
+                "to pip, uv or a path of uv"
+            ) from error
     if done.returncode != 0:
         raise PackageError(_explained(request, target, done.stderr or done.stdout))
 
@@ -70,7 +89,23 @@ def _tool(target: Target) -> list[str]:
             "packages are installed by uv or pip, and this Python has neither: run "
             "`python -m ensurepip`, or install uv"
         )
-    return [sys.executable, "-m", "pip", "install", *_pip_options(target)]
+    pip = [sys.executable, "-m", "pip"]
+    markers = _markers(target, Target.here())
+    if markers:
+        pip = [sys.executable, "-c", _PIP_ELSEWHERE, json.dumps(markers)]
+    return [*pip, "install", *_pip_options(target)]
+
+
+def _markers(target: Target, here: Target) -> dict[str, str]:
+    """Return what requirements are conditional on, as far as it differs from this process."""
+    found: dict[str, str] = {}
+    if target.python != here.python:
+        found |= {"python_version": target.python, "python_full_version": f"{target.python}.0"}
+    if (target.arch, target.system) != (here.arch, here.system):
+        machine = _WHEEL_ARCH.get(target.arch, target.arch)
+        found |= {"platform_machine": machine, "platform_system": "Linux", "os_name": "posix"}
+        found |= {"sys_platform": target.system}
+    return found
 
 
 def find_uv(chosen: str = "") -> str | None:

@@ -46,12 +46,12 @@ class Packed(NamedTuple):
     """Hold a bundle of modules.
 
     Args:
-        bundle: The bundle.
+        bundle: The bundle; None if nothing is in it.
         modules: What is in it.
         left_out: What is not.
     """
 
-    bundle: Bundle
+    bundle: Bundle | None
     modules: tuple[BundledModule, ...]
     left_out: tuple[LeftOut, ...]
 
@@ -72,6 +72,11 @@ def named_by_user(wanted: str | os.PathLike[str] | ModuleType) -> Unit | Path:
         unit = unit_of(place) if place is not None and place.origin is Origin.OWN else None
         if unit is not None:
             return Unit(unit, NAMED)
+        if place is not None and place.origin is Origin.OWN:
+            raise ValueError(
+                f"modules=[{wanted!r}] is a namespace, which has no file of its own: name the "
+                "packages inside it, or its folder by its path"
+            )
         if place is not None and place.origin is not Origin.UNKNOWN:
             raise ValueError(
                 f"modules=[{wanted!r}] is {place.origin.value}, which does not travel with your "
@@ -83,29 +88,36 @@ def named_by_user(wanted: str | os.PathLike[str] | ModuleType) -> Unit | Path:
     return path
 
 
-def pack(wanted: Iterable[Unit | Path], exclude: Sequence[str], target: Target) -> Packed | None:
-    """Return a bundle of modules; None if there is nothing in it.
+def pack(
+    wanted: Iterable[Unit | Path],
+    exclude: Sequence[str],
+    target: Target,
+    named: Iterable[Path] = (),
+) -> Packed | None:
+    """Return a bundle of modules; None if there is nothing in it, and nothing to say.
 
     Args:
         wanted: Modules that were reached, and modules, files and folders that the user named.
         exclude: What to leave out without a word.
         target: What is to run them.
+        named: Files that the user named: they stay in their packages, whatever they are.
 
     Raises:
         PackageError: If an extension module cannot run there, or there is too much.
     """
+    kept_paths = frozenset(path.resolve() for path in named)
     found: dict[str, File] = {}
     modules: list[BundledModule] = []
     left_out: list[LeftOut] = []
     for each in wanted:
-        mine, others = _divided(_files_of(each, exclude))
+        mine, others = _divided(_files_of(each, exclude, kept_paths))
         left_out += others
         kept = _loadable(mine, target)
         found.update((file.name, file) for file in kept)
         modules.append(_described(each, kept))
     _check_size(found.values())
     if not found:
-        return None
+        return Packed(None, (), tuple(left_out)) if left_out else None
     part = archive.pack((name, file.path) for name, file in found.items())
     made = Bundle(
         [(bundle.digest(part), len(part))],
@@ -132,22 +144,25 @@ def _described(each: Unit | Path, kept: Sequence[File]) -> BundledModule:
     return BundledModule(place.name, str(path), len(kept), size_bytes, each.reason)
 
 
-def _files_of(each: Unit | Path, exclude: Sequence[str]) -> Iterator[File | LeftOut]:
+def _files_of(
+    each: Unit | Path, exclude: Sequence[str], kept: frozenset[Path]
+) -> Iterator[File | LeftOut]:
     if isinstance(each, Path):
-        name = each.resolve().name
+        name = os.path.basename(os.path.abspath(each))  # a link has its own name
         if each.is_dir():
-            yield from files.collect(each, name, exclude)
+            yield from files.collect(each, name, exclude, kept)
         else:  # whoever names a file means it, whatever it is
-            yield from files.take(each, name, (name,))
+            yield from files.take(each, name, is_kept=True)
         return
     place = each.place
     folder, slash, last = place.name.replace(".", "/").rpartition("/")
     if place.is_package:
         for portion in place.folders:
-            yield from files.collect(portion, f"{folder}{slash}{last}", exclude)
+            yield from files.collect(portion, f"{folder}{slash}{last}", exclude, kept)
     elif place.file is not None:
         name = f"{folder}{slash}{place.file.name}"
-        yield from files.take(place.file, name, (name,))
+        if not files.is_excluded(name, exclude):
+            yield from files.take(place.file, name, is_kept=True)
 
 
 def _loadable(found: Sequence[File], target: Target) -> list[File]:

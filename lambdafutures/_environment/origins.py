@@ -6,6 +6,7 @@ package that is loaded tells its own path.
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 import sysconfig
@@ -150,7 +151,7 @@ def origin_of_file(file: Path) -> Origin:
     absolute = file.absolute()
     if _SITE.intersection(absolute.parts) or _is_below(absolute, _installed_folders()):
         return Origin.INSTALLED
-    if any(_holds_packages(folder) for folder in absolute.parents):
+    if any(_is_of_package(absolute, folder) for folder in absolute.parents):
         return Origin.INSTALLED  # as in a worker, where packages that travelled are
     if _is_below(absolute, _standard_folders()) or _is_below(
         absolute.resolve(), _standard_folders()
@@ -159,9 +160,25 @@ def origin_of_file(file: Path) -> Origin:
     return Origin.OWN
 
 
+def _is_of_package(file: Path, folder: Path) -> bool:
+    """Tell whether a file belongs to a package that is installed in a folder of the import path."""
+    if str(folder) not in sys.path:
+        return False
+    names = _installed_in(folder)
+    return names is None or file.relative_to(folder).parts[0] in names
+
+
 @lru_cache(NAMES_KNOWN)
-def _holds_packages(folder: Path) -> bool:
-    return next(folder.glob("*.dist-info"), None) is not None
+def _installed_in(folder: Path) -> frozenset[str] | None:
+    """Return what installers have put into a folder; None for all of it."""
+    names: set[str] = set()
+    for info in folder.glob("*.dist-info"):
+        try:
+            with (info / "RECORD").open(newline="", encoding="utf-8") as record:
+                names.update(row[0].partition("/")[0] for row in csv.reader(record) if row)
+        except OSError:
+            return None  # as in a worker, where only packages are
+    return frozenset(names)
 
 
 def _is_below(file: Path, folders: tuple[Path, ...]) -> bool:

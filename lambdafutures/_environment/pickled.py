@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copyreg
 import io
+import itertools
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -13,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 from lambdafutures._environment.imports import imports_of_code
 
 if TYPE_CHECKING:
-    import pickle
-
     from lambdafutures._wire.codec import Buffer
 
-# Opcodes of pickle protocol 4 and later, as `pickle` writes a global: its module and its name, each
-# a short string that is memorised, then STACK_GLOBAL. A module's later globals refer to the first.
+# Opcodes of pickle protocol 4 and later: a global is two strings, then STACK_GLOBAL; and a short
+# string that is memorised. (The latter is looked for at every byte: what seems to begin one may be
+# the end of a number.)
 _STACK_GLOBAL = b"\x93"
-_GLOBAL = re.compile(rb"\x8c(.)([^\x94]{1,255})\x94\x8c.[^\x94]{1,255}\x94\x93", re.DOTALL)
-_STRING = re.compile(rb"\x8c(.)([^\x94]{1,255})\x94", re.DOTALL)
+_STRING = re.compile(rb"(?=\x8c(.)([^\x94]{1,255})\x94)", re.DOTALL)
 
 MAIN = frozenset({"__main__", "__mp_main__"})
 
@@ -29,10 +31,11 @@ MAIN = frozenset({"__main__", "__mp_main__"})
 class Notes:
     """Take note of what one object refers to, while it is pickled."""
 
-    __slots__ = ("_codes", "_modules")
+    __slots__ = ("_codes", "modules")
 
     def __init__(self) -> None:
-        self._modules: set[str] = set()
+        self.modules: set[str] = set()
+        """The modules that it refers to as such."""
         self._codes: list[tuple[CodeType, str]] = []
 
     def dumps(
@@ -53,7 +56,7 @@ class Notes:
         """
         kind = type(obj)
         if kind is ModuleType:
-            self._modules.add(obj.__name__)
+            self.modules.add(obj.__name__)
         elif kind is FunctionType and _travels_by_value(obj):
             self._codes.append((obj.__code__, str(obj.__globals__.get("__package__") or "")))
 
@@ -63,7 +66,7 @@ class Notes:
         Args:
             data: The pickle.
         """
-        return frozenset(self._modules | carried(data))
+        return frozenset(self.modules | carried(data))
 
     @property
     def possible(self) -> frozenset[str]:
@@ -101,7 +104,41 @@ def carried(data: Buffer) -> set[str]:
     Args:
         data: The pickle.
     """
-    return _checked(_GLOBAL, data)
+    reader = _Reader(io.BytesIO(data), buffers=itertools.repeat(b""))
+    reader.modules = set()
+    with contextlib.suppress(Exception):  # what cannot be read says so in the worker
+        reader.load()
+    copyreg.clear_extension_cache()  # it would keep what stands for the real thing
+    return reader.modules - MAIN
+
+
+class _Anything(type):
+    """Be called, and be filled, as any class or function of a pickle is."""
+
+    def __call__(cls, *_: object, **__: object) -> Any:
+        return cls
+
+    def __setitem__(cls, *_: object) -> None:
+        pass
+
+
+class _Thing(metaclass=_Anything):
+    """Stand for all that a pickle names, and for what that makes."""
+
+    __setstate__ = append = extend = add = id  # takes one argument, in C, and leaves it alone
+
+    def __new__(cls, *_: object, **__: object) -> Any:
+        return cls
+
+
+class _Reader(pickle.Unpickler):
+    """Read a pickle without importing or calling anything that it names."""
+
+    modules: set[str]
+
+    def find_class(self, module: str, name: str) -> Any:
+        self.modules.add(module)
+        return _Thing
 
 
 def named(data: Buffer) -> set[str]:
@@ -110,19 +147,22 @@ def named(data: Buffer) -> set[str]:
     Args:
         data: The pickle.
     """
-    return {name for name in _checked(_STRING, data) if name in sys.modules}
-
-
-def _checked(pattern: re.Pattern[bytes], data: Buffer) -> set[str]:
-    found = pattern.findall(data)
-    names = {name for length, name in found if length[0] == len(name)}
-    return {name.decode("utf-8", "replace") for name in names} - MAIN
+    found = {name for length, name in _STRING.findall(data) if length[0] == len(name)}
+    return {name for each in found if (name := each.decode("utf-8", "replace")) in sys.modules}
 
 
 def _travels_by_value(function: FunctionType) -> bool:
-    if function.__module__ in MAIN:
+    if function.__module__ in MAIN or _is_registered(function.__module__):
         return True
     found: Any = sys.modules.get(function.__module__)
     for name in function.__qualname__.split("."):
         found = getattr(found, name, None)
     return found is not function
+
+
+def _is_registered(module: str | None) -> bool:
+    """Tell whether the user had cloudpickle pickle a module, or its package, by value."""
+    import cloudpickle
+
+    registered = cloudpickle.list_registry_pickle_by_value()
+    return any(f"{module}.".startswith(f"{name}.") for name in registered)

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
+from urllib.parse import unquote
 
 from lambdafutures._environment.target import Target
 
@@ -21,6 +22,11 @@ Requirements: TypeAlias = str | os.PathLike[str] | Sequence[str]
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _INCLUDE = re.compile(r"(?:-r|--requirement)[ =]?\s*(.+)")
+# Options that name a file or a folder.
+_WITH_PATH = re.compile(r"(-c|--constraint|-f|--find-links)[ =]\s*(.+)")
+_DIRECT = re.compile(r"[^@]+@\s*file://([^\s#;]+).*")
+# A byte order mark, as some editors write it, is no part of the first line.
+_ENCODING = "utf-8-sig"
 
 
 class Request(NamedTuple):
@@ -42,7 +48,7 @@ class Request(NamedTuple):
         Args:
             target: What the packages are for.
         """
-        files = [_digest(Path(line)) for line in self.lines if _is_file(line)]
+        files = [_digest(path) for path in map(_file_in, self.lines) if path is not None]
         parts = [BUILD_VERSION, str(target), self.lines, self.constraints, self.without, files]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -81,7 +87,7 @@ def _request(lines: Sequence[str], where: str) -> Request:
 
 def _of_pyproject(path: Path) -> list[str]:
     try:
-        described = tomllib.loads(path.read_text())
+        described = tomllib.loads(path.read_text(encoding=_ENCODING))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     project = described.get("project", {})
@@ -90,15 +96,20 @@ def _of_pyproject(path: Path) -> list[str]:
     return [str(line) for line in project["dependencies"]]
 
 
-def _of_file(path: Path) -> Iterator[str]:
-    text = path.read_text().replace("\\\n", " ")
+def _of_file(path: Path, above: tuple[Path, ...] = ()) -> Iterator[str]:
+    if path.resolve() in above:
+        raise ValueError(f"{path} includes itself")
+    try:
+        text = path.read_text(encoding=_ENCODING).replace("\\\n", " ")
+    except FileNotFoundError as error:
+        raise ValueError(f"{above[-1]}: there is no {path}" if above else str(error)) from error
     for raw in text.splitlines():
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
         if not line:
             continue
         included = _INCLUDE.fullmatch(line)
         if included:
-            yield from _of_file(path.parent / included[1].strip())
+            yield from _of_file(path.parent / included[1].strip(), (*above, path.resolve()))
         elif line.startswith(("-e", "--editable")):
             raise ValueError(
                 f"{path}: {line!r} is editable: your own packages travel by themselves"
@@ -108,12 +119,25 @@ def _of_file(path: Path) -> Iterator[str]:
 
 
 def _absolute(line: str, folder: Path) -> str:
-    """Return a line in which the path of a wheel does not depend on the working directory."""
+    """Return a line in which no path depends on the working directory."""
+    option = _WITH_PATH.fullmatch(line)
+    if option:
+        path = (folder / option[2].strip()).resolve()
+        return f"{option[1]} {path}" if path.exists() else line
     return str((folder / line).resolve()) if _is_file(str(folder / line)) else line
 
 
 def _is_file(line: str) -> bool:
     return line.endswith((".whl", ".tar.gz", ".zip")) and Path(line).is_file()
+
+
+def _file_in(line: str) -> Path | None:
+    """Return the file that a line names; None if it names none."""
+    option, direct = _WITH_PATH.fullmatch(line), _DIRECT.fullmatch(line)
+    named = option[2] if option else unquote(direct[1]) if direct else line
+    path = Path(named)
+    is_named = bool(option or direct) or _is_file(line)
+    return path if is_named and path.is_file() else None
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -78,7 +79,7 @@ def provide(request: Request, target: Target, progress: Progress | None = None) 
         pass
     made = build(request, target, progress or _silent)
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    draft = pointer.with_suffix(f".{os.getpid()}~")
+    draft = pointer.with_suffix(f".{os.urandom(4).hex()}~")
     draft.write_text(made.bundle.name)
     draft.replace(pointer)
     return made
@@ -141,12 +142,15 @@ def _packed(
         "unpacked_bytes": unpacked_bytes,
     }
     where = home() / "runtimes" / made.name
-    if not where.is_dir():
-        where.parent.mkdir(parents=True, exist_ok=True)
-        with bundle.Draft(str(where)) as draft:
-            for number, part in enumerate(parts):
-                Path(draft.folder, f"{number:03}").write_bytes(part)
-            Path(draft.folder, _ABOUT).write_text(json.dumps(about, indent=1))
+    try:
+        return read(made.name)
+    except FileNotFoundError:
+        shutil.rmtree(where, ignore_errors=True)  # what is left of a damaged one
+    where.parent.mkdir(parents=True, exist_ok=True)
+    with bundle.Draft(str(where)) as draft:
+        for number, part in enumerate(parts):
+            Path(draft.folder, f"{number:03}").write_bytes(part)
+        Path(draft.folder, _ABOUT).write_text(json.dumps(about, indent=1))
     return read(made.name)
 
 
@@ -170,10 +174,16 @@ def read(name: str) -> Runtime:
         name: Name of its bundle.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is none, or it is damaged.
     """
     where = home() / "runtimes" / name
-    about: dict[str, Any] = json.loads((where / _ABOUT).read_text())
+    try:
+        about: dict[str, Any] = json.loads((where / _ABOUT).read_text())
+    except ValueError as error:
+        raise FileNotFoundError(f"{where / _ABOUT} is damaged") from error
+    for number, (_, nbytes) in enumerate(about["parts"]):
+        if (where / f"{number:03}").stat().st_size != nbytes:
+            raise FileNotFoundError(f"{where / f'{number:03}'} is damaged")
     made = Bundle(
         [(sha256, nbytes) for sha256, nbytes in about["parts"]],
         about["unpacked_bytes"],
@@ -203,7 +213,7 @@ def kept() -> Iterator[Runtime]:
     """Yield the runtimes that are kept on this machine."""
     folder = home() / "runtimes"
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if (path / _ABOUT).is_file():
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             yield read(path.name)
 
 

@@ -97,7 +97,9 @@ def compile_sources(folder: Path, target: Target) -> None:
     # What cannot be compiled (templates, sources of another Python) is not meant to be.
     subprocess.run(
         command,
-        env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": ""},
+        # Without what this environment says of where byte code goes and how it is optimised.
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        | {"PYTHONHASHSEED": "0"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from lambdafutures._wire import bundle, keys
@@ -75,15 +76,21 @@ class Shelf:
         return sum(each.packed_bytes for each in lacking)
 
     def _fetch(self, lacking: Bundle, store: S3Client, prefix: str, deadline_s: float) -> None:
-        with bundle.Draft(str(lacking.folder)) as draft:
+        try:
+            with bundle.Draft(str(lacking.folder)) as draft:
 
-            def fetch_part(number: int) -> None:
-                key = keys.part_key(prefix, lacking.name, number)
-                part = store.get(key, deadline_s=deadline_s)
-                bundle.check_part(part, lacking.parts[number][0])
-                bundle.unpack(part, draft.folder)
+                def fetch_part(number: int) -> None:
+                    key = keys.part_key(prefix, lacking.name, number)
+                    part = store.get(key, deadline_s=deadline_s)
+                    bundle.check_part(part, lacking.parts[number][0])
+                    bundle.unpack(part, draft.folder)
 
-            side_by_side(fetch_part, range(len(lacking.parts)))
+                side_by_side(fetch_part, range(len(lacking.parts)))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # Thousands of small files take more than their length.
+            raise self._no_room([lacking]) from error
 
     def _make_room(
         self, lacking: Sequence[Bundle], wanted: set[str], before_removal: Callable[[], None]
@@ -93,20 +100,28 @@ class Shelf:
         if self._free_bytes(self._root) >= needed_bytes:
             return
         import shutil
+        from contextlib import suppress
 
         others = [name for name in os.listdir(self._root) if name not in wanted]
         if others:
             before_removal()
         for name in others:
-            shutil.rmtree(os.path.join(self._root, name), ignore_errors=True)
-        free_bytes = self._free_bytes(self._root)
-        if free_bytes < needed_bytes:
-            total_mb = -(-sum(each.unpacked_bytes for each in lacking) // _MIB)
-            raise NoRoom(
-                f"modules and packages take {total_mb} MiB unpacked and the worker's disk has "
-                f"{free_bytes // _MIB} MiB free: run `lambdafutures deploy --disk MB` with more, "
-                "or ask for fewer packages"
-            )
+            # Under its own name it would pass for complete, should this process be killed now.
+            doomed = os.path.join(self._root, f"{os.urandom(4).hex()}~")
+            with suppress(OSError):
+                os.rename(os.path.join(self._root, name), doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+        if self._free_bytes(self._root) < needed_bytes:
+            raise self._no_room(lacking)
+
+    def _no_room(self, lacking: Sequence[Bundle]) -> NoRoom:
+        total_mb = -(-sum(each.unpacked_bytes for each in lacking) // _MIB)
+        free_mb = self._free_bytes(self._root) // _MIB
+        return NoRoom(
+            f"modules and packages take {total_mb} MiB unpacked and the worker's disk has "
+            f"{free_mb} MiB free: run `lambdafutures deploy --disk MB` with more, "
+            "or ask for fewer packages"
+        )
 
 
 def default_root() -> str:

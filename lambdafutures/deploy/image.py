@@ -20,14 +20,16 @@ def dockerfile(options: Options, version: str, requirements: Sequence[str] = ())
         version: Version of lambdafutures that clients have.
         requirements: Lines of a requirements file.
     """
+    # As a file: options, and hashes of packages, are for files only.
     wanted = [f"lambdafutures=={version}", *requirements]
-    install = " \\\n        ".join(shlex.quote(line) for line in wanted)
+    lines = " \\\n        ".join(shlex.quote(line) for line in wanted)
     platform = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}[options.arch]
     return f"""\
 # docker build --platform {platform} --provenance=false -t URI . && docker push URI
 # lambdafutures deploy --image URI
 FROM {_BASE}:{options.python}
-RUN pip install --no-cache-dir \\
-        {install}
+RUN printf '%s\\n' \\
+        {lines} \\
+        > /tmp/requirements.txt && pip install --no-cache-dir -r /tmp/requirements.txt
 CMD ["{HANDLER}"]
 """

@@ -9,10 +9,11 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from lambdafutures._environment import archive, distributions, runtimes
-from lambdafutures._environment.origins import PROVIDED
+from lambdafutures._environment.origins import PROVIDED, Origin, origin_of_file
 from lambdafutures._environment.requirements import Request, normalised
 from lambdafutures._environment.target import Target
 from lambdafutures.deploy.errors import DeployError
@@ -21,6 +22,7 @@ from lambdafutures.deploy.errors import DeployError
 MAX_BYTES = 250 * 1024 * 1024 - 8 * 1024 * 1024
 # Where Lambda puts a layer's files, below which it looks for modules.
 _FOLDER = "python/"
+_EXECUTABLE = 0o111
 # Of an environment, what installs packages is of no use to a worker.
 _INSTALLERS = frozenset({"pip", "setuptools", "uv", "wheel"})
 
@@ -125,6 +127,8 @@ def of_environment() -> Request:
     """
     found = {}
     for distribution in metadata.distributions():
+        if "Name" not in distribution.metadata:
+            continue  # left over from a removal
         name = normalised(distribution.metadata["Name"])
         if name not in PROVIDED | _INSTALLERS and not _is_of_folder(distribution):
             found[name] = distribution.version
@@ -132,6 +136,8 @@ def of_environment() -> Request:
 
 
 def _is_of_folder(distribution: metadata.Distribution) -> bool:
+    if distribution.read_text("METADATA") is None:  # an egg-info, as builds leave it beside sources
+        return origin_of_file(Path(str(distribution.locate_file("")))) is Origin.OWN
     text = distribution.read_text("direct_url.json")
     return bool(text) and "dir_info" in json.loads(text or "{}")
 
@@ -142,4 +148,7 @@ def _files(made: runtimes.Runtime) -> Iterable[tuple[str, bytes]]:
     for number in range(len(made.bundle.parts)):
         with zipfile.ZipFile(io.BytesIO(read(number))) as part:
             for entry in part.infolist():
-                yield f"{_FOLDER}{entry.filename}", part.read(entry)
+                content = part.read(entry)
+                if entry.external_attr >> 16 & _EXECUTABLE:
+                    content = archive.Executable(content)
+                yield f"{_FOLDER}{entry.filename}", content

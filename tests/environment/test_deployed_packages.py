@@ -198,7 +198,9 @@ def test_an_image_brings_its_own_packages(index, command, no_aws):
 
 def test_the_dockerfile_is_printed(tmp_path, command, no_aws):
     listed = tmp_path / "requirements.txt"
-    listed.write_text("numpy>=2 ; python_version > '3'\nsix\n")
+    listed.write_text(
+        "numpy>=2 ; python_version > '3'\nsix\n--index-url https://example.com/simple\n"
+    )
     status, out, err = command(
         "--print-dockerfile", "--requirements", str(listed), "--arch", "arm64"
     )
@@ -211,15 +213,19 @@ def test_the_dockerfile_is_printed(tmp_path, command, no_aws):
         f"FROM public.ecr.aws/lambda/python:{python}",
     ]
     command_line = " ".join(line.rstrip("\\").strip() for line in lines[3:-1])
-    assert shlex.split(command_line) == [
+    written, _, install = command_line.rpartition(" > ")
+    # Lines of a file, not arguments: options and hashes are for files only.
+    assert shlex.split(written) == [
         "RUN",
-        "pip",
-        "install",
-        "--no-cache-dir",
+        "printf",
+        r"%s\n",
         f"lambdafutures=={lambdafutures.__version__}",
+        "--index-url https://example.com/simple",
         "numpy>=2 ; python_version > '3'",
         "six",
     ]
+    file = "/tmp/requirements.txt"
+    assert install == f"{file} && pip install --no-cache-dir -r {file}"
     assert lines[-1] == f'CMD ["{bundle.HANDLER}"]'
 
 

@@ -70,6 +70,8 @@ class C:
         importlib.import_module("dynamic.module")
         __import__("plain")
         importlib.import_module(".relative")
+        importlib.import_module(".beside", __package__)
+        importlib.import_module("..above", package="other.pack.age")
 match x:
     case 1:
         import matched
@@ -84,6 +86,8 @@ match x:
         "instead",
         "lazy",
         "dynamic.module",
+        "p.q.beside",
+        "other.pack.above",
         "plain",
         "matched",
     }
