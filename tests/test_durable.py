@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import stat
 import threading
 from concurrent.futures import CancelledError
@@ -577,6 +578,15 @@ def test_jobs_are_listed_and_the_finished_ones_removed(capsys, tmp_path):
     assert cli.main(["clean", "--older-than", "0s", "--yes"]) == 0
     assert sorted(left.handle.path.parent.iterdir()) == [strange]
     assert "notes" in listed(capsys)
+
+
+def test_a_job_whose_folder_cannot_be_read_is_listed_with_the_reason(capsys):
+    with durable() as ex:
+        ex.submit(calls.identity, 1).result()
+    root = Path(ex.handle.root)
+    shutil.rmtree(root)
+    root.write_text("no folder")
+    assert re.search(rf"{ex.handle.session} +local +.*Not a directory", listed(capsys))
 
 
 def test_only_a_jobs_own_folder_is_removed(tmp_path):

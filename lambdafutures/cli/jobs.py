@@ -82,12 +82,12 @@ def _look(path: Path) -> Listed:
 
     try:
         handle = JobHandle.load(path)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return Listed(path, None, None, str(error))
     place = JobPlace(prefix_of(handle), handle.session, handle.key)
     try:
         return Listed(path, handle, with_store(handle, lambda store: survey.look(store, place)))
-    except (LambdaFuturesError, ImportError) as error:
+    except (LambdaFuturesError, ImportError, OSError) as error:
         return Listed(path, handle, None, str(error))
 
 
