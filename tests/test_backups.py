@@ -6,7 +6,7 @@ import heapq
 import itertools
 import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -22,6 +22,15 @@ from tests.conftest import wait_until
 
 FUNCTION = Function("0" * 64, (b"",))
 POLICY = BackupPolicy()
+HALF = BackupPolicy(done_share=0.5)
+
+
+def chunks_of(sizes: Sequence[int], options: CallOptions) -> list[Chunk]:
+    """Return chunks of so many calls each."""
+    return [
+        Chunk(number, size, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
+        for number, size in enumerate(sizes)
+    ]
 
 
 class Clockwork:
@@ -51,11 +60,7 @@ class Clockwork:
 
     def run(self, sizes: list[int]) -> float:
         """Run chunks of these sizes; return how long that took."""
-        options = CallOptions(backup=self._policy)
-        chunks = [
-            Chunk(number, size, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
-            for number, size in enumerate(sizes)
-        ]
+        chunks = chunks_of(sizes, CallOptions(backup=self._policy))
         self._take(self.scheduler.on_submitted(chunks, 0.0))
         while len(self.settled) < len(chunks):
             self.now_s, _, happen = heapq.heappop(self._events)
@@ -155,11 +160,7 @@ def sends(commands: list[Command]) -> list[Attempt]:
 def with_backup() -> tuple[Scheduler, Attempt, Attempt, float]:
     """Return a scheduler, an attempt at six calls that is slow, and its backup."""
     scheduler = Scheduler(10, lambda: 0.5)
-    options = CallOptions(backup=BackupPolicy(done_share=0.5))
-    chunks = [
-        Chunk(number, 6, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
-        for number in range(8)
-    ]
+    chunks = chunks_of([6] * 8, CallOptions(backup=HALF))
     first, *others = sends(scheduler.on_submitted(chunks, 0.0))
     for attempt in others:
         scheduler.on_outcome(values(attempt, range(6)), 0.1)
@@ -201,11 +202,7 @@ def test_a_work_is_judged_when_its_last_attempt_has_ended():
 
 def test_a_try_that_began_in_time_is_not_given_up_when_it_is_too_late_for_a_backup():
     scheduler = Scheduler(10, lambda: 0.0)
-    options = CallOptions(RetryPolicy(total_s=5.0), backup=BackupPolicy(done_share=0.5))
-    chunks = [
-        Chunk(number, 1, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
-        for number in range(8)
-    ]
+    chunks = chunks_of([1] * 8, CallOptions(RetryPolicy(total_s=5.0), backup=HALF))
     first, *others = sends(scheduler.on_submitted(chunks, 0.0))
     for attempt in others:
         scheduler.on_outcome(values(attempt, range(1)), 1.0)
@@ -220,11 +217,7 @@ def test_a_try_that_began_in_time_is_not_given_up_when_it_is_too_late_for_a_back
 
 def test_what_comes_with_its_backup_from_an_earlier_client_gets_no_other():
     scheduler = Scheduler(10, lambda: 0.0)
-    options = CallOptions(backup=BackupPolicy(done_share=0.5))
-    chunks = [
-        Chunk(number, 1, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
-        for number in range(8)
-    ]
+    chunks = chunks_of([1] * 8, CallOptions(backup=HALF))
     work = Work(chunks[7], tries=2)
     chunks[7].sent, chunks[7].attempts = True, 2
     awaited = [Attempt(work, number, 0.0) for number in (1, 2)]
@@ -236,11 +229,7 @@ def test_what_comes_with_its_backup_from_an_earlier_client_gets_no_other():
 
 def test_how_long_nobody_was_there_says_nothing_of_what_is_usual():
     scheduler = Scheduler(10, lambda: 0.0)
-    options = CallOptions(backup=BackupPolicy(done_share=0.5))
-    chunks = [
-        Chunk(number, 1, FUNCTION, (b"",), False, ChunkFuture(), 0.0, options)
-        for number in range(9)
-    ]
+    chunks = chunks_of([1] * 9, CallOptions(backup=HALF))
     (slow, *others) = sends(scheduler.on_submitted(chunks[5:], 0.0))
     for chunk in chunks[:5]:  # sent an hour ago
         chunk.sent, chunk.attempts = True, 1

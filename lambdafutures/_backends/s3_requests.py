@@ -43,7 +43,6 @@ CONNECT_TIMEOUT_S = 5.0
 # precondition failed, range beyond the end.
 UNDERSTOOD = frozenset({404, 409, 412, 416})
 
-
 _PASSING = (
     boto.HTTPClientError,
     boto.ConnectionError,

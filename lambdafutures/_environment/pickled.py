@@ -60,14 +60,6 @@ class Notes:
         elif kind is FunctionType and _travels_by_value(obj):
             self._codes.append((obj.__code__, str(obj.__globals__.get("__package__") or "")))
 
-    def needed(self, data: Buffer) -> frozenset[str]:
-        """Return the modules that a worker imports to read the pickle.
-
-        Args:
-            data: The pickle.
-        """
-        return frozenset(self.modules | carried(data))
-
     @property
     def possible(self) -> frozenset[str]:
         """The modules that functions inside it import when they run."""

@@ -48,21 +48,8 @@ SUBMIT = """
 
 def test_calls_of_a_dead_client_still_have_what_they_need(plain, index, tmp_path):
     make_wheel(index, "small", "4.0")
-    script = tmp_path / "submit.py"
-    script.write_text(textwrap.dedent(SUBMIT))
-    # Nothing runs while the client lives: whoever attaches has to send it.
-    plain.fake.script.on("Invoke").throttle(retry_after=1)
     folder = project.write(tmp_path / "project")
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 0, done.stderr
-    plain.fake.script.clear()
-    (handle,) = known_files()
+    handle = left_by_a_client(SUBMIT, plain, folder, tmp_path)
     with LambdaPoolExecutor.attach(handle, 3) as ex:
         assert [future.result(30) for future in ex.futures[1:]] == [("4.0", 1), ("4.0", 2)]
         ex.kill_workers()  # the first may run until its deadline, as far as anybody knows
@@ -92,19 +79,7 @@ APART = """
 
 
 def test_calls_that_are_whole_do_not_suffer_for_one_that_is_not(plain, own, tmp_path):
-    script = tmp_path / "submit.py"
-    script.write_text(textwrap.dedent(APART))
-    plain.fake.script.on("Invoke").throttle(retry_after=1)
-    done = subprocess.run(
-        [sys.executable, str(script), str(own)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 0, done.stderr
-    plain.fake.script.clear()
-    (handle,) = known_files()
+    handle = left_by_a_client(APART, plain, own, tmp_path)
     place, record = read(handle)
     second = next(row for row, _ in record.chunks if row.number == 1)
     plain.fake.delete_object(BUCKET, place.arguments(second.arguments).key)
@@ -114,6 +89,25 @@ def test_calls_that_are_whole_do_not_suffer_for_one_that_is_not(plain, own, tmp_
         assert "/arguments/" in str(error)
         assert ex.futures[2].result(30).masts == 1
         ex.kill_workers()  # the first may run until its deadline, as far as anybody knows
+
+
+def left_by_a_client(source, aws, folder, tmp_path):
+    """Return the handle's file of a client that ended before anything of its job ran."""
+    script = tmp_path / "submit.py"
+    script.write_text(textwrap.dedent(source))
+    # Nothing runs while the client lives: whoever attaches has to send it.
+    aws.fake.script.on("Invoke").throttle(retry_after=1)
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr
+    aws.fake.script.clear()
+    (handle,) = known_files()
+    return handle
 
 
 def read(path):

@@ -216,12 +216,14 @@ def test_what_a_pickle_names(own):
 
     notes = Notes()
     data = codec.dumps([1, "fleet", b"\x93"], by_value=notes.dumps).data
-    assert notes.needed(data) == set()
+    assert notes.modules | carried(data) == set()
     data = codec.dumps([Ship("a", Kind.BRIG), calls.add], by_value=notes.dumps).data
     assert carried(data) == {"fleet.ships", "tests.calls"}
     data = codec.dumps((here, fleet), by_value=notes.dumps).data
-    assert {"fleet", "harbour"} <= notes.needed(data)
-    assert "tests.environment.test_modules" not in notes.needed(data), "it travels by value"
+    assert {"fleet", "harbour"} <= notes.modules | carried(data)
+    assert "tests.environment.test_modules" not in notes.modules | carried(data), (
+        "it travels by value"
+    )
     assert notes.possible == {"pilot"}
 
 
