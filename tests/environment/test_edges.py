@@ -361,7 +361,7 @@ def test_a_damaged_runtime_is_built_again(index, damage):
 
 def test_two_threads_may_ask_for_the_same(index, monkeypatch):
     make_wheel(index, "small", "1.0")
-    both = threading.Barrier(2)
+    both = threading.Barrier(2, timeout=20)
     build, replace = runtimes.build, Path.replace
 
     def slow_build(*arguments):
